@@ -1,0 +1,87 @@
+//! What was observed about a process, and by which attestor.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ParseError;
+use crate::id::{InstanceId, TaskId};
+use crate::revocation::Epoch;
+use crate::spiffe::SpiffeId;
+use crate::time::Timestamp;
+use crate::words::as_text;
+
+/// One observed fact: `attestor:key:value`, as `unix:uid:1000` or `unix:path:/usr/bin/agent`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Selector(String);
+
+impl Selector {
+    /// The fact `value` for `key`, as `attestor` saw it.
+    pub fn new(attestor: &str, key: &str, value: impl fmt::Display) -> Result<Self, ParseError> {
+        format!("{attestor}:{key}:{value}").parse()
+    }
+
+    /// The selector as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Selector {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let error = || ParseError::new("a selector as `unix:uid:1000`", text);
+        let word =
+            |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        let (attestor, rest) = text.split_once(':').ok_or_else(error)?;
+        let (key, value) = rest.split_once(':').ok_or_else(error)?;
+        if !word(attestor) || !word(key) || value.is_empty() || text.len() > 4096 || value.chars().any(char::is_control) {
+            return Err(error());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+as_text!(Selector);
+
+/// What was seen of a process, never what it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attestation {
+    /// Which attestor looked: `unix`, `launched`.
+    pub method: String,
+    /// The process, on this host.
+    pub pid: u32,
+    /// The kernel's start time of the process in clock ticks since boot: with the pid, it names one process for good.
+    pub started: u64,
+    /// All facts seen.
+    pub selectors: BTreeSet<Selector>,
+}
+
+/// One running copy of an identity. Credentials go to instances, never to definitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Its identifier.
+    pub id: InstanceId,
+    /// The identity that it is a copy of.
+    pub identity: SpiffeId,
+    /// What was seen.
+    pub attestation: Attestation,
+    /// The task that it was launched for, where the launcher said so.
+    pub task: Option<TaskId>,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// The epoch at which it was attested (I4).
+    pub epoch: Epoch,
+}

@@ -1,0 +1,273 @@
+//! Events: everything that ever happened, in one closed list. An event is durable in the log, or it did not happen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::attestation::Instance;
+use crate::elevation::Elevation;
+use crate::id::{ElevationId, EventId, InstanceId, RecordId, TaskId};
+use crate::identity::{Identity, Lifecycle};
+use crate::lease::Lease;
+use crate::record::{Decided, Outcome};
+use crate::resource::{Resource, ResourceId};
+use crate::revocation::{Epoch, Target};
+use crate::spiffe::{SpiffeId, TrustDomain};
+use crate::task::Task;
+use crate::time::Timestamp;
+use crate::{Digest, PersonId};
+
+/// The version of this schema, written into every event.
+pub const SCHEMA: u32 = 1;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Its identifier.
+    pub id: EventId,
+    /// The schema's version.
+    pub v: u32,
+    /// When, by the clock of the one who wrote the log; microseconds since the Unix epoch.
+    pub ts: Timestamp,
+    /// On whose word: `user:…`, `inst_…` or `system`.
+    pub by: By,
+    /// What.
+    pub what: Body,
+}
+
+/// On whose word something happened.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum By {
+    /// A person.
+    Person(PersonId),
+    /// A running copy of an identity.
+    Instance(InstanceId),
+    /// Marque itself: expiry, pinning.
+    System,
+}
+
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Person(person) => person.fmt(f),
+            Self::Instance(instance) => instance.fmt(f),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+impl std::str::FromStr for By {
+    type Err = crate::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "system" => Ok(Self::System),
+            _ if text.starts_with("inst_") => text.parse().map(Self::Instance),
+            _ => text.parse().map(Self::Person),
+        }
+    }
+}
+
+crate::words::as_text!(By);
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Body {
+    /// The log began.
+    LogStarted {
+        /// The trust domain whose log this is.
+        trust_domain: TrustDomain,
+    },
+    /// A person became known.
+    PersonAdded {
+        /// Who.
+        person: PersonId,
+        /// SHA-256 of the person's bootstrap credential; 256 random bits, so that the digest gives nothing away.
+        credential: Digest,
+    },
+    /// An identity was registered or changed.
+    IdentityApplied {
+        /// As it is now.
+        identity: Identity,
+    },
+    /// An identity took a step of its life.
+    IdentityMoved {
+        /// Which.
+        identity: SpiffeId,
+        /// Where to.
+        to: Lifecycle,
+        /// Why.
+        why: String,
+    },
+    /// A resource was registered or changed.
+    ResourceApplied {
+        /// As it is now.
+        resource: Resource,
+    },
+    /// A tool's definition was seen and registered.
+    ToolPinned {
+        /// Which tool.
+        tool: ResourceId,
+        /// The digest of its definition.
+        definition: Digest,
+    },
+    /// A policy file was registered.
+    PolicyFile {
+        /// Its name.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// The policy files in force from here on.
+    PolicyActivated {
+        /// Their names, in order.
+        files: Vec<String>,
+        /// The digest over names and texts.
+        digest: Digest,
+    },
+    /// A process was attested.
+    InstanceAttested {
+        /// What it is.
+        instance: Instance,
+    },
+    /// A process ended.
+    InstanceEnded {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// A process asked for an identity and got none.
+    AttestationRefused {
+        /// Why, with the selectors that were seen.
+        why: String,
+    },
+    /// A task started.
+    TaskStarted {
+        /// The task.
+        task: Task,
+    },
+    /// A task was finished before its deadline.
+    TaskFinished {
+        /// Which.
+        task: TaskId,
+    },
+    /// A credential was issued.
+    LeaseIssued {
+        /// The lease, without any secret.
+        lease: Lease,
+    },
+    /// A request for authority was refused before it came to a decision on a resource: a token exchange that widens.
+    IssueRefused {
+        /// Of whom.
+        identity: SpiffeId,
+        /// Why.
+        why: String,
+    },
+    /// An action was decided (I3: before it happens).
+    Decided(Box<Decided>),
+    /// An action ended.
+    Settled {
+        /// Which.
+        record: RecordId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A request was held.
+    ElevationRequested {
+        /// The elevation.
+        elevation: Box<Elevation>,
+    },
+    /// A person approved.
+    ElevationVoted {
+        /// Which elevation.
+        elevation: ElevationId,
+        /// Who.
+        by: PersonId,
+    },
+    /// Enough people approved.
+    ElevationApproved {
+        /// Which elevation.
+        elevation: ElevationId,
+        /// The last of them, who is the new task's principal.
+        by: PersonId,
+        /// The task that it starts.
+        task: Task,
+    },
+    /// A person said no.
+    ElevationRefused {
+        /// Which elevation.
+        elevation: ElevationId,
+        /// Who.
+        by: PersonId,
+        /// Why.
+        why: String,
+    },
+    /// Nobody decided in time.
+    ElevationExpired {
+        /// Which elevation.
+        elevation: ElevationId,
+    },
+    /// Something was revoked.
+    Revoked {
+        /// What.
+        target: Target,
+        /// The epoch of this revocation.
+        epoch: Epoch,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Body {
+    /// Whether authority depends on it: such an event is applied before its writer is answered.
+    pub const fn bears_state(&self) -> bool {
+        !matches!(self, Self::Settled { .. } | Self::AttestationRefused { .. } | Self::IssueRefused { .. })
+    }
+
+    /// Whether it must be replayed at start. Decisions are counted by the views instead.
+    pub const fn is_replayed(&self) -> bool {
+        self.bears_state() && !matches!(self, Self::Decided(_))
+    }
+
+    /// The kind as it is written.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::LogStarted { .. } => "log_started",
+            Self::PersonAdded { .. } => "person_added",
+            Self::IdentityApplied { .. } => "identity_applied",
+            Self::IdentityMoved { .. } => "identity_moved",
+            Self::ResourceApplied { .. } => "resource_applied",
+            Self::ToolPinned { .. } => "tool_pinned",
+            Self::PolicyFile { .. } => "policy_file",
+            Self::PolicyActivated { .. } => "policy_activated",
+            Self::InstanceAttested { .. } => "instance_attested",
+            Self::InstanceEnded { .. } => "instance_ended",
+            Self::AttestationRefused { .. } => "attestation_refused",
+            Self::TaskStarted { .. } => "task_started",
+            Self::TaskFinished { .. } => "task_finished",
+            Self::LeaseIssued { .. } => "lease_issued",
+            Self::IssueRefused { .. } => "issue_refused",
+            Self::Decided(_) => "decided",
+            Self::Settled { .. } => "settled",
+            Self::ElevationRequested { .. } => "elevation_requested",
+            Self::ElevationVoted { .. } => "elevation_voted",
+            Self::ElevationApproved { .. } => "elevation_approved",
+            Self::ElevationRefused { .. } => "elevation_refused",
+            Self::ElevationExpired { .. } => "elevation_expired",
+            Self::Revoked { .. } => "revoked",
+        }
+    }
+}
+
+impl Event {
+    /// The entry's bytes: canonical JSON (RFC 8785: keys sorted, no white space; the schema holds no floats).
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        // `serde_json::Value` keeps object keys in a sorted map, and all keys of the schema are ASCII.
+        serde_json::to_vec(&serde_json::to_value(self)?)
+    }
+
+    /// Reads an entry.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}

@@ -1,0 +1,102 @@
+//! Records: one credentialed action, its decision before it and its outcome after.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{Effect, Reason};
+use crate::id::{ElevationId, InstanceId, LeaseId, RecordId, TaskId};
+use crate::resource::{Action, ResourceId, Sensitivity};
+use crate::spiffe::SpiffeId;
+use crate::{Digest, PersonId};
+
+/// The digests of one text that an action carried: what `marque trace` finds a file by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// Where it stood in the request or the response, as a JSON pointer (RFC 6901).
+    pub at: String,
+    /// SHA-256 of its exact bytes.
+    pub exact: Digest,
+    /// SHA-256 with every run of white space as one space and none at the ends.
+    pub normalised: Digest,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// What was decided, and about what: durable before the action happens (I3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decided {
+    /// Its identifier.
+    pub record: RecordId,
+    /// Who acts.
+    pub identity: SpiffeId,
+    /// Which copy.
+    pub instance: InstanceId,
+    /// With which credential.
+    pub lease: LeaseId,
+    /// Under which task; the approver's, where an elevation was used.
+    pub task: TaskId,
+    /// For whom.
+    pub principal: PersonId,
+    /// The verb.
+    pub action: Action,
+    /// On what.
+    pub resource: ResourceId,
+    /// The sensitivity of the data it touches.
+    pub sensitivity: Sensitivity,
+    /// How it was asked, as `mcp tools/call`.
+    pub protocol: String,
+    /// The answer.
+    pub effect: Effect,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// The digest of the policies that decided.
+    pub policy: Digest,
+    /// SHA-256 of the request's exact bytes.
+    pub request: Digest,
+    /// SHA-256 of the canonical arguments.
+    pub arguments: Digest,
+    /// The texts that the request carried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Content>,
+    /// The elevation that held it or that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elevation: Option<ElevationId>,
+}
+
+/// How an action ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// The upstream answered, whole.
+    Answered,
+    /// The upstream's answer broke off, or the caller hung up.
+    Truncated,
+    /// A revocation cut it.
+    Cut,
+    /// The upstream could not be reached or did not speak the protocol.
+    Failed,
+    /// The permit was dropped without an outcome.
+    Abandoned,
+}
+
+/// What came of an action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// The protocol's status, as HTTP's.
+    pub status: u16,
+    /// SHA-256 of the response's exact bytes, as far as they came.
+    pub response: Option<Digest>,
+    /// How many bytes came.
+    pub bytes: u64,
+}
+
+impl Outcome {
+    /// The outcome of a permit that nobody settled.
+    pub const fn abandoned() -> Self {
+        Self { ending: Ending::Abandoned, status: 0, response: None, bytes: 0 }
+    }
+}

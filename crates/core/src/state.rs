@@ -1,0 +1,290 @@
+//! The fold of the events: what Marque knows now.
+//!
+//! INVARIANT (I6 the ledger is the history): [`State::apply`] is the only way in, it is pure, and replaying the log
+//! from its first event gives the same state again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::attestation::Instance;
+use crate::decision::Effect;
+use crate::elevation::{Call, Elevation, Status};
+use crate::event::{Body, Event};
+use crate::id::{ElevationId, InstanceId, LeaseId, TaskId};
+use crate::identity::{Identity, Lifecycle};
+use crate::lease::Lease;
+use crate::resource::{Resource, ResourceId};
+use crate::revocation::{Epoch, Target};
+use crate::spiffe::{SpiffeId, TrustDomain};
+use crate::task::Task;
+use crate::time::Timestamp;
+use crate::{Digest, PersonId};
+
+/// Everything that authority depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The trust domain, once the log has begun.
+    pub trust_domain: Option<TrustDomain>,
+    /// People and the digests of their bootstrap credentials.
+    pub people: BTreeMap<PersonId, Digest>,
+    /// Registered identities, retired ones too: a name is never used again.
+    pub identities: BTreeMap<SpiffeId, Identity>,
+    /// Registered resources.
+    pub resources: BTreeMap<ResourceId, Resource>,
+    /// Policy files by name.
+    pub policy_files: BTreeMap<String, String>,
+    /// The names in force and the digest over them.
+    pub policy: Option<(Vec<String>, Digest)>,
+    /// Processes that have not ended.
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// Tasks that have not ended.
+    pub tasks: BTreeMap<TaskId, Task>,
+    /// Credentials that have not expired.
+    pub leases: BTreeMap<LeaseId, Lease>,
+    /// Held requests that still matter.
+    pub elevations: BTreeMap<ElevationId, Elevation>,
+    /// Elevations that wait or may be used, by the exact call.
+    pub calls: BTreeMap<Call, ElevationId>,
+    /// Calls allowed so far, by task, each counted for the task and for all above it.
+    pub usage: BTreeMap<TaskId, u64>,
+    /// The last revocation of each target.
+    pub revocations: BTreeMap<Target, Epoch>,
+    /// The last epoch.
+    pub epoch: Epoch,
+}
+
+/// Why something no longer counts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Dead {
+    /// Revoked itself, or something that it hangs from was.
+    #[error("`{0}` was revoked")]
+    Revoked(Target),
+    /// Not known here, or forgotten after it ended.
+    #[error("`{0}` is not known or has ended")]
+    Unknown(String),
+    /// Its time is over.
+    #[error("`{0}` has expired")]
+    Expired(String),
+    /// The identity is not active.
+    #[error("`{0}` is {1}")]
+    NotActive(SpiffeId, Lifecycle),
+}
+
+impl State {
+    /// Takes in the next event of the log.
+    pub fn apply(&mut self, event: &Event) {
+        match &event.what {
+            Body::LogStarted { trust_domain } => self.trust_domain = Some(trust_domain.clone()),
+            Body::PersonAdded { person, credential } => {
+                self.people.insert(person.clone(), *credential);
+            }
+            Body::IdentityApplied { identity } => {
+                self.identities.insert(identity.id.clone(), identity.clone());
+            }
+            Body::IdentityMoved { identity, to, .. } => self.move_identity(identity, *to),
+            Body::ResourceApplied { resource } => {
+                self.resources.insert(resource.id.clone(), resource.clone());
+            }
+            Body::ToolPinned { tool, definition } => {
+                if let Some(tool) = self.resources.get_mut(tool) {
+                    tool.definition = Some(*definition);
+                }
+            }
+            Body::PolicyFile { name, text } => {
+                self.policy_files.insert(name.clone(), text.clone());
+            }
+            Body::PolicyActivated { files, digest } => {
+                self.policy_files.retain(|name, _| files.contains(name));
+                self.policy = Some((files.clone(), *digest));
+            }
+            Body::InstanceAttested { instance } => {
+                self.instances.insert(instance.id, instance.clone());
+            }
+            Body::InstanceEnded { instance } => {
+                self.instances.remove(instance);
+            }
+            Body::TaskStarted { task } => {
+                self.tasks.insert(task.id, task.clone());
+            }
+            Body::TaskFinished { task } => {
+                self.tasks.remove(task);
+            }
+            Body::LeaseIssued { lease } => {
+                self.leases.insert(lease.id, lease.clone());
+            }
+            Body::Decided(decided) => {
+                if decided.effect == Effect::Allow {
+                    self.count(decided.task);
+                }
+            }
+            Body::ElevationRequested { elevation } => {
+                self.calls.insert(elevation.call.clone(), elevation.id);
+                self.elevations.insert(elevation.id, (**elevation).clone());
+            }
+            Body::ElevationVoted { elevation, by } => {
+                if let Some(held) = self.elevations.get_mut(elevation) {
+                    held.votes.insert(by.clone());
+                }
+            }
+            Body::ElevationApproved { elevation, task, .. } => {
+                self.tasks.insert(task.id, task.clone());
+                self.close(*elevation, Status::Approved { task: task.id });
+            }
+            Body::ElevationRefused { elevation, by, .. } => self.close(*elevation, Status::Refused { by: by.clone() }),
+            Body::ElevationExpired { elevation } => self.close(*elevation, Status::Expired),
+            Body::Revoked { target, epoch, .. } => self.revoke(target, *epoch),
+            Body::AttestationRefused { .. } | Body::IssueRefused { .. } | Body::Settled { .. } => {}
+        }
+    }
+
+    /// Counts an allowed call for its task and every task above it.
+    pub fn count(&mut self, task: TaskId) {
+        let above = self.tasks.get(&task).map(|t| t.lineage.clone()).unwrap_or_default();
+        for id in above.into_iter().chain([task]) {
+            let calls = self.usage.entry(id).or_default();
+            *calls = calls.saturating_add(1);
+        }
+    }
+
+    /// Forgets what ended before `now`: expired leases and tasks, and elevations that nobody can use any more.
+    ///
+    /// Nothing that is forgotten could have been used: what is unknown is refused (INVARIANT (I7 unknown is No)).
+    pub fn forget(&mut self, now: Timestamp) {
+        self.leases.retain(|_, lease| now < lease.expires);
+        self.tasks.retain(|_, task| now < task.expires);
+        self.usage.retain(|task, _| self.tasks.contains_key(task));
+        self.elevations.retain(|_, e| self.tasks.contains_key(&e.call.task));
+        self.calls.retain(|_, id| self.elevations.contains_key(id));
+    }
+
+    /// Whether a credential still counts at `now`, with its task, its instance and its identity.
+    pub fn check_lease(&self, id: LeaseId, now: Timestamp) -> Result<&Lease, Dead> {
+        let lease = self.leases.get(&id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
+        if now >= lease.expires {
+            return Err(Dead::Expired(id.to_string()));
+        }
+        self.not_revoked(Target::Lease(id), lease.epoch)?;
+        self.check_instance(lease.instance)?;
+        self.check_identity(&lease.identity, lease.epoch)?;
+        if let Some(task) = lease.task {
+            self.check_task(task, now)?;
+        }
+        Ok(lease)
+    }
+
+    /// Whether a running copy still counts.
+    pub fn check_instance(&self, id: InstanceId) -> Result<&Instance, Dead> {
+        let instance = self.instances.get(&id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
+        self.not_revoked(Target::Instance(id), instance.epoch)?;
+        self.check_identity(&instance.identity, instance.epoch)?;
+        Ok(instance)
+    }
+
+    /// Whether an identity is active, and nothing that carries `epoch` of it has been revoked.
+    pub fn check_identity(&self, id: &SpiffeId, epoch: Epoch) -> Result<&Identity, Dead> {
+        let identity = self.identities.get(id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
+        if identity.state != Lifecycle::Active {
+            return Err(Dead::NotActive(id.clone(), identity.state));
+        }
+        self.not_revoked(Target::Identity(id.clone()), epoch)?;
+        if let Some(owner) = &identity.owner {
+            self.not_revoked(Target::Owner(owner.clone()), epoch)?;
+        }
+        Ok(identity)
+    }
+
+    /// Whether a task still counts at `now`: itself, everything it hangs from, its actor and its person.
+    pub fn check_task(&self, id: TaskId, now: Timestamp) -> Result<&Task, Dead> {
+        let task = self.one_task(id, now)?;
+        for above in &task.lineage {
+            self.one_task(*above, now)?;
+        }
+        Ok(task)
+    }
+
+    fn one_task(&self, id: TaskId, now: Timestamp) -> Result<&Task, Dead> {
+        let Some(task) = self.tasks.get(&id) else {
+            let revoked = self.revocations.contains_key(&Target::Task(id));
+            return Err(if revoked { Dead::Revoked(Target::Task(id)) } else { Dead::Unknown(id.to_string()) });
+        };
+        if now >= task.expires {
+            return Err(Dead::Expired(id.to_string()));
+        }
+        self.not_revoked(Target::Task(id), task.epoch)?;
+        self.not_revoked(Target::Owner(task.principal.clone()), task.epoch)?;
+        self.check_identity(&task.actor, task.epoch)?;
+        Ok(task)
+    }
+
+    /// The calls that a task may still make; `None` is without bound.
+    pub fn calls_left(&self, task: &Task) -> Option<u64> {
+        let left = |t: &Task| t.budget.calls.map(|bound| bound.saturating_sub(self.usage.get(&t.id).copied().unwrap_or(0)));
+        let above = task.lineage.iter().filter_map(|id| self.tasks.get(id));
+        above.chain([task]).filter_map(left).min()
+    }
+
+    /// The owners and the persons in a task's chain: none of them may approve for it (I5).
+    pub fn chain_people(&self, task: &Task) -> BTreeSet<PersonId> {
+        let tasks = task.lineage.iter().filter_map(|id| self.tasks.get(id)).chain([task]);
+        tasks
+            .flat_map(|t| [Some(t.principal.clone()), self.identities.get(&t.actor).and_then(|i| i.owner.clone())])
+            .flatten()
+            .collect()
+    }
+
+    /// The identities in a task's chain, the root first.
+    pub fn chain(&self, task: &Task) -> Vec<SpiffeId> {
+        let above = task.lineage.iter().filter_map(|id| self.tasks.get(id));
+        above.chain([task]).map(|t| t.actor.clone()).collect()
+    }
+
+    fn not_revoked(&self, target: Target, carried: Epoch) -> Result<(), Dead> {
+        match self.revocations.get(&target) {
+            Some(revoked) if *revoked > carried => Err(Dead::Revoked(target)),
+            _ => Ok(()),
+        }
+    }
+
+    /// INVARIANT (I4 revocation is monotone): neither the last epoch nor a target's ever goes back.
+    fn revoke(&mut self, target: &Target, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
+        let last = self.revocations.entry(target.clone()).or_default();
+        *last = epoch.max(*last);
+        match target {
+            Target::Identity(id) => self.suspend(id),
+            Target::Owner(person) => {
+                let owned = self.identities.values().filter(|i| i.owner.as_ref() == Some(person)).map(|i| i.id.clone());
+                for id in owned.collect::<Vec<_>>() {
+                    self.suspend(&id);
+                }
+            }
+            Target::Elevation(id) => {
+                if let Some(Status::Approved { task }) = self.elevations.get(id).map(|e| e.status.clone()) {
+                    self.revocations.insert(Target::Task(task), epoch);
+                }
+                self.close(*id, Status::Expired);
+            }
+            Target::Lease(_) | Target::Task(_) | Target::Instance(_) => {}
+        }
+    }
+
+    fn suspend(&mut self, id: &SpiffeId) {
+        if self.identities.get(id).is_some_and(|i| i.state == Lifecycle::Active) {
+            self.move_identity(id, Lifecycle::Suspended);
+        }
+    }
+
+    fn move_identity(&mut self, id: &SpiffeId, to: Lifecycle) {
+        if let Some(identity) = self.identities.get_mut(id) {
+            identity.state = to;
+        }
+    }
+
+    fn close(&mut self, id: ElevationId, status: Status) {
+        if let Some(elevation) = self.elevations.get_mut(&id) {
+            if !matches!(status, Status::Approved { .. }) {
+                self.calls.remove(&elevation.call);
+            }
+            elevation.status = status;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The one error of the crate.
+
+/// Result of the crate.
+pub type Result<T> = std::result::Result<T, LedgerError>;
+
+/// Why bytes are not what C2SP tlog-tiles v0.1.0, signed-note v1.0.0, tlog-checkpoint v1.0.0 or RFC 6962 §2.1 ask for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// Not standard base64 of 32 bytes (tlog-checkpoint v1.0.0).
+    #[error("`{0}` is not a base64 hash")]
+    BadHash(String),
+    /// Not a tile or bundle path (tlog-tiles v0.1.0).
+    #[error("`{0}` is not the path of a tile or entry bundle")]
+    BadPath(String),
+    /// Not a whole number of hashes, or too many (tlog-tiles v0.1.0).
+    #[error("a tile cannot have `{0}` bytes")]
+    BadTile(usize),
+    /// The entry does not fit a 16-bit length (tlog-tiles v0.1.0).
+    #[error("an entry of `{0}` bytes is longer than 65535")]
+    EntryTooLong(usize),
+    /// The bytes end inside an entry (tlog-tiles v0.1.0).
+    #[error("the entry bundle ends inside entry `{0}`")]
+    TruncatedBundle(usize),
+    /// More than 256 entries (tlog-tiles v0.1.0).
+    #[error("the entry bundle has more than 256 entries")]
+    OverfullBundle,
+    /// The reader has no such tile (tlog-tiles v0.1.0).
+    #[error("tile `{0}` is missing or too short")]
+    MissingTile(String),
+    /// A [`TileReader`](crate::TileReader) or [`LogFiles`](crate::LogFiles) could not read.
+    #[error("could not read `{path}`: {reason}")]
+    Read {
+        /// The path that was asked for.
+        path: String,
+        /// What the reader says went wrong.
+        reason: String,
+    },
+    /// No entry of that index in a tree of that size (RFC 6962 §2.1.1).
+    #[error("there is no entry `{index}` in a tree of size `{size}`")]
+    BadIndex {
+        /// The index asked for.
+        index: u64,
+        /// The size of the tree.
+        size: u64,
+    },
+    /// The older tree is larger than the newer (RFC 6962 §2.1.2).
+    #[error("a tree of size `{old}` is not the start of one of size `{new}`")]
+    BadSizes {
+        /// The size of the older tree.
+        old: u64,
+        /// The size of the newer tree.
+        new: u64,
+    },
+    /// The proof has too many or too few hashes, or leads to another root (RFC 9162 §2.1.3.2).
+    #[error("the inclusion proof does not hold")]
+    BadInclusion,
+    /// The proof has too many or too few hashes, or leads to other roots (RFC 9162 §2.1.4.2).
+    #[error("the consistency proof does not hold")]
+    BadConsistency,
+    /// Empty, or holds a space, a plus or a control character (signed-note v1.0.0).
+    #[error("`{0}` is not a key name")]
+    BadKeyName(String),
+    /// Not an Ed25519 verifier key with the right key id (signed-note v1.0.0).
+    #[error("`{0}` is not an Ed25519 verifier key")]
+    BadVerifierKey(String),
+    /// The text does not end with a newline, or holds a control character (signed-note v1.0.0).
+    #[error("the note's text does not end with a newline or has control characters")]
+    BadText,
+    /// No text, blank line and signature lines (signed-note v1.0.0).
+    #[error("the note is not a text, a blank line and signature lines")]
+    BadNote,
+    /// Not a signature line (signed-note v1.0.0).
+    #[error("`{0}` is not a signature line")]
+    BadSignatureLine(String),
+    /// More than 100 signature lines.
+    #[error("the note has more than 100 signatures")]
+    TooManySignatures,
+    /// A known key's signature does not verify (signed-note v1.0.0).
+    #[error("the signature of `{0}` does not verify")]
+    BadSignature(String),
+    /// No signature is by a known key (signed-note v1.0.0).
+    #[error("no signature is by a known key")]
+    NotSigned,
+    /// Not origin, size, root and non-empty extension lines (tlog-checkpoint v1.0.0).
+    #[error("the text is not a checkpoint")]
+    BadCheckpoint,
+    /// The checkpoint is of another log (tlog-checkpoint v1.0.0).
+    #[error("the checkpoint is of `{found}`, not of `{expected}`")]
+    WrongOrigin {
+        /// The origin that was asked for.
+        expected: String,
+        /// The origin in the checkpoint.
+        found: String,
+    },
+    /// Not a tlog-proof file (C2SP tlog-proof).
+    #[error("the text is not a tlog-proof")]
+    BadProofFile,
+}
