@@ -23,6 +23,16 @@ macro_rules! id {
                 Self(cx.fresh())
             }
 
+            /// The 16 bytes of the ULID; as a certificate's serial number they are positive for the next 3,000 years.
+            pub fn to_bytes(self) -> [u8; 16] {
+                self.0.to_bytes()
+            }
+
+            /// From the 16 bytes of a ULID.
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Ulid::from_bytes(bytes))
+            }
+
             /// The word before the underscore.
             pub const PREFIX: &'static str = $prefix;
         }

@@ -1,1 +1,48 @@
-//! placeholder
+//! What we do: the use cases of Marque, and the only layer with effects. Every surface calls only this.
+//!
+//! A use case checks against the live [`State`], appends its events to the log and applies them in one critical
+//! section, then waits until they are durable before it answers. So the order of the log is the order of decisions,
+//! and a request that comes after a revocation in the log has seen it.
+
+mod access;
+mod apply;
+mod attest;
+mod authorize;
+mod caller;
+mod commit;
+pub mod desired;
+mod digest;
+mod elevate;
+mod env;
+mod error;
+mod exchange;
+mod issue;
+mod keys;
+mod observe;
+mod open;
+mod revoke;
+mod secrets;
+mod tasks;
+mod tick;
+mod trace;
+
+pub use apply::{Applied, Change, ChangeKind};
+pub use attest::{Launch, Observed};
+pub use authorize::{ActionRequest, Passage, Permit, Verdict};
+pub use caller::{Caller, Workload};
+pub use digest::{canonical, content, sha256};
+pub use elevate::ElevationView;
+pub use env::{Clock, Entropy, Env, SystemClock, SystemEntropy};
+pub use error::{EngineError, Result};
+pub use exchange::{Exchange, Exchanged, TokenType};
+pub use issue::{IssuedX509, ValidatedJwt};
+pub use observe::{observe, parent_of, start_time};
+pub use open::{Engine, Options};
+pub use revoke::Revoked;
+pub use secrets::InjectedSecret;
+pub use tasks::TaskRequest;
+pub use trace::{Chain, InclusionProof, Trace, TraceClass, TraceStep};
+
+pub use marque_core::state::State;
+pub use marque_policy::{Access, PolicyError};
+pub use marque_store::views::{HeldElevation, RecordRow, TaskRow};

@@ -38,4 +38,4 @@ pub use tile::{
 };
 pub use tlog_proof::TlogProof;
 pub use tree::Tree;
-pub use verify::{Fault, LogFiles, Report, verify_log};
+pub use verify::{Fault, LogFiles, OnEntry, Report, verify_log};

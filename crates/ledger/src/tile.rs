@@ -46,7 +46,7 @@ impl FromStr for Tile {
     fn from_str(path: &str) -> Result<Self> {
         let parse = || {
             let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
-            let level = level.parse().ok().filter(|level| *level <= MAX_LEVEL)?;
+            let level = level.parse::<u8>().ok().filter(|level| *level <= MAX_LEVEL)?;
             let (index, width) = parse_position(rest)?;
             let tile = Self { level, index, width };
             (tile.path() == path).then_some(tile)
@@ -136,7 +136,7 @@ pub fn decode_bundle(bundle: &[u8]) -> Result<Vec<&[u8]>> {
             return Err(LedgerError::OverfullBundle);
         }
         let truncated = || LedgerError::TruncatedBundle(entries.len());
-        let (length, tail) = rest.split_first_chunk().ok_or_else(truncated)?;
+        let (length, tail) = rest.split_first_chunk::<2>().ok_or_else(truncated)?;
         let length = usize::from(u16::from_be_bytes(*length));
         let (entry, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
         entries.push(entry);
@@ -215,11 +215,11 @@ fn position(index: u64, width: u16) -> String {
 /// Reads a position leniently, then lets only the one way of writing it through.
 fn parse_position(text: &str) -> Option<(u64, u16)> {
     let (groups, width) = match text.split_once(".p/") {
-        Some((groups, width)) => (groups, width.parse().ok().filter(|width| (1..TILE_WIDTH).contains(width))?),
+        Some((groups, width)) => (groups, width.parse::<u16>().ok().filter(|width| (1..TILE_WIDTH).contains(width))?),
         None => (text, TILE_WIDTH),
     };
     let index = groups.split('/').try_fold(0u64, |sum, group| {
-        let digits = group.strip_prefix('x').unwrap_or(group).parse().ok()?;
+        let digits = group.strip_prefix('x').unwrap_or(group).parse::<u64>().ok()?;
         sum.checked_mul(1000)?.checked_add(digits)
     })?;
     (position(index, width) == text).then_some((index, width))
@@ -249,17 +249,41 @@ mod tests {
         for path in ["tile/0/x001/x234/067", "tile/63/000", "tile/7/999.p/255", "tile/0/x001/000.p/1"] {
             assert_eq!(path.parse::<Tile>().unwrap().path(), path);
         }
-        assert_eq!("tile/entries/x001/000.p/255".parse(), Ok(Bundle { index: 1000, width: 255 }));
+        assert_eq!("tile/entries/x001/000.p/255".parse::<Bundle>(), Ok(Bundle { index: 1000, width: 255 }));
     }
 
     #[test]
     fn only_one_way_to_write_a_path() {
         for bad in [
-            "", "tile", "tile/0", "tile/0/", "tile//000", "tile/00/000", "tile/64/000", "tile/-1/000", "tile/+1/000",
-            "tile/0/0", "tile/0/0000", "tile/0/1000", "tile/0/x000/001", "tile/0/001/000", "tile/0/x001", "tile/0/+01",
-            "tile/0/x01/000", "tile/0/xx001/000", "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01",
-            "tile/0/000.p/", "tile/0/000.p/+1", "tile/0/000.p/1/", "tile/0/000/", "/tile/0/000", "tile/0/000\n",
-            "tile/0/x018/x446/x744/x073/x709/x551/616", "tile/entries/000",
+            "",
+            "tile",
+            "tile/0",
+            "tile/0/",
+            "tile//000",
+            "tile/00/000",
+            "tile/64/000",
+            "tile/-1/000",
+            "tile/+1/000",
+            "tile/0/0",
+            "tile/0/0000",
+            "tile/0/1000",
+            "tile/0/x000/001",
+            "tile/0/001/000",
+            "tile/0/x001",
+            "tile/0/+01",
+            "tile/0/x01/000",
+            "tile/0/xx001/000",
+            "tile/0/000.p/0",
+            "tile/0/000.p/256",
+            "tile/0/000.p/01",
+            "tile/0/000.p/",
+            "tile/0/000.p/+1",
+            "tile/0/000.p/1/",
+            "tile/0/000/",
+            "/tile/0/000",
+            "tile/0/000\n",
+            "tile/0/x018/x446/x744/x073/x709/x551/616",
+            "tile/entries/000",
         ] {
             assert_eq!(bad.parse::<Tile>(), Err(LedgerError::BadPath(bad.to_owned())), "{bad}");
         }
@@ -273,7 +297,7 @@ mod tests {
         let tile = |level, index, width| Tile { level, index, width };
         assert_eq!(Tile::partial(70_000), [tile(0, 273, 112), tile(1, 1, 17), tile(2, 0, 1)]);
         assert_eq!(Tile::partial(256), [tile(1, 0, 1)]);
-        assert_eq!(Tile::partial(0), []);
+        assert!(Tile::partial(0).is_empty());
         assert_eq!(Tile::in_tree(0, 272, 70_000), Some(tile(0, 272, 256)));
         assert_eq!(Tile::in_tree(0, 1, 256), None);
         assert_eq!(Tile::in_tree(63, 0, u64::MAX), None);
@@ -282,15 +306,16 @@ mod tests {
 
     #[test]
     fn bundles_round_trip() {
-        let long = vec![7; MAX_ENTRY_SIZE];
-        let bytes = encode_bundle([b"".as_slice(), b"one", &long]).unwrap();
+        let long = vec![7u8; MAX_ENTRY_SIZE];
+        let entries: [&[u8]; 3] = [b"", b"one", &long];
+        let bytes = encode_bundle(entries).unwrap();
         assert!(bytes.starts_with(&[0, 0, 0, 3, b'o', b'n', b'e', 0xff, 0xff]));
-        assert_eq!(decode_bundle(&bytes).unwrap(), [b"".as_slice(), b"one", &long]);
+        assert_eq!(decode_bundle(&bytes).unwrap(), entries);
         assert_eq!(decode_bundle(&[]), Ok(vec![]));
         assert_eq!(decode_bundle(&[0]), Err(LedgerError::TruncatedBundle(0)));
         assert_eq!(decode_bundle(&[0, 0, 0, 2, 1]), Err(LedgerError::TruncatedBundle(1)));
         assert_eq!(decode_bundle(&[0; 514]), Err(LedgerError::OverfullBundle));
-        assert_eq!(encode_bundle([vec![0; 65_536]]), Err(LedgerError::EntryTooLong(65_536)));
+        assert_eq!(encode_bundle([vec![0u8; 65_536]]), Err(LedgerError::EntryTooLong(65_536)));
         assert_eq!(encode_bundle(vec!["x"; 257]), Err(LedgerError::OverfullBundle));
     }
 
@@ -300,7 +325,7 @@ mod tests {
         let bytes = encode_tile(&hashes);
         assert_eq!(decode_tile(&bytes), Ok(hashes));
         for bad in [0, 31, 33, 257 * 32] {
-            assert_eq!(decode_tile(&vec![0; bad]), Err(LedgerError::BadTile(bad)));
+            assert_eq!(decode_tile(&vec![0u8; bad]), Err(LedgerError::BadTile(bad)));
         }
     }
 }

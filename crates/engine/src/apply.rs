@@ -1,0 +1,199 @@
+//! Plan and apply: from what a manifest asks for to the events that make it so. All or nothing.
+
+use std::collections::BTreeMap;
+
+use marque_core::Digest;
+use marque_core::event::{Body, By};
+use marque_core::identity::{Identity, Lifecycle};
+use marque_core::resource::{Resource, ResourceId};
+use marque_core::state::State;
+use marque_policy::{BASELINE, PolicyFile, SCHEMA, Snapshot};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::caller::Caller;
+use crate::desired::{Desired, IdentitySpec, PolicyText};
+use crate::error::{EngineError, Result};
+use crate::open::Engine;
+
+/// One line of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What happens to it.
+    pub kind: ChangeKind,
+    /// An identity's, resource's or policy's name.
+    pub name: String,
+    /// Which fields change, as `ceiling: … → …`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It is new.
+    Add,
+    /// It is there and changes.
+    Change,
+    /// It is no longer in force; policies only.
+    Remove,
+}
+
+/// What an apply did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The plan that was carried out; empty when everything was as asked.
+    pub changes: Vec<Change>,
+    /// The digest of the policies in force.
+    pub policy: Digest,
+}
+
+impl Engine {
+    /// What [`Engine::apply`] would change. Fails when anything is wrong.
+    pub fn plan(&self, desired: &Desired) -> Result<Vec<Change>> {
+        let state = self.state();
+        Ok(self.changes(&state, desired)?.1)
+    }
+
+    /// Makes everything as the manifest asks, in one append; nothing is applied when anything is wrong.
+    pub async fn apply(&self, by: &Caller, desired: &Desired) -> Result<Applied> {
+        by.person()?;
+        let snapshot = load(&desired.policies)?;
+        let policy = snapshot.digest();
+        let changes = self
+            .commit(by.by(), |state, _| {
+                let (bodies, changes) = self.changes(state, desired)?;
+                Ok((changes, bodies))
+            })
+            .await?;
+        self.policy.store(std::sync::Arc::new(snapshot));
+        Ok(Applied { changes, policy })
+    }
+
+    /// Registers the definitions of tools that were registered without one, as their server has them now. A definition
+    /// that differs from a registered one is left: calls of that tool are held.
+    pub async fn pin_tools(&self, seen: &[(ResourceId, Digest)]) -> Result<()> {
+        let unpinned = |state: &State| -> Vec<Body> {
+            let missing = |tool: &ResourceId| state.resources.get(tool).is_some_and(|r| r.definition.is_none());
+            let seen = seen.iter().filter(|(tool, _)| missing(tool));
+            seen.map(|(tool, definition)| Body::ToolPinned { tool: tool.clone(), definition: *definition }).collect()
+        };
+        if unpinned(&self.state()).is_empty() {
+            return Ok(());
+        }
+        self.commit(By::System, |state, _| Ok(((), unpinned(state)))).await
+    }
+
+    fn changes(&self, state: &State, desired: &Desired) -> Result<(Vec<Body>, Vec<Change>)> {
+        let digest = load(&desired.policies)?.digest();
+        let mut bodies = Vec::new();
+        let mut changes = Vec::new();
+        for spec in &desired.identities {
+            self.identity(state, spec, &mut bodies, &mut changes)?;
+        }
+        for resource in &desired.resources {
+            let old = state.resources.get(&resource.id);
+            // A definition that was pinned stays so; a manifest does not say it again.
+            let definition = resource.definition.or(old.and_then(|o| o.definition));
+            let resource = Resource { definition, ..resource.clone() };
+            if let Some(change) = compare(&resource.id, old, &resource)? {
+                changes.push(change);
+                bodies.push(Body::ResourceApplied { resource });
+            }
+        }
+        policies(state, &desired.policies, digest, &mut bodies, &mut changes);
+        Ok((bodies, changes))
+    }
+
+    fn identity(&self, state: &State, spec: &IdentitySpec, bodies: &mut Vec<Body>, changes: &mut Vec<Change>) -> Result<()> {
+        let id = self.trust_domain.join(&format!("/{}", spec.name))?;
+        let old = state.identities.get(&id);
+        let lifecycle = match old.map(|o| o.state) {
+            Some(Lifecycle::Retired) => {
+                return Err(EngineError::Invalid(format!("`{id}` is retired, and its name is never used again")));
+            }
+            // A manifest proposes and activates; it does not lift a suspension.
+            Some(Lifecycle::Suspended) => Lifecycle::Suspended,
+            Some(Lifecycle::Active) if spec.state == Lifecycle::Proposed => Lifecycle::Active,
+            _ => spec.state,
+        };
+        if !matches!(spec.state, Lifecycle::Proposed | Lifecycle::Active) {
+            return Err(EngineError::Invalid(format!("a manifest makes `{id}` proposed or active, not {}", spec.state)));
+        }
+        let identity = Identity {
+            id: id.clone(),
+            kind: spec.kind,
+            owner: Some(spec.owner.clone()),
+            purpose: spec.purpose.clone(),
+            selectors: spec.selectors.clone(),
+            ceiling: spec.ceiling.clone(),
+            state: lifecycle,
+            epoch: old.map_or(state.epoch, |o| o.epoch),
+        };
+        if let Some(change) = compare(&id, old, &identity)? {
+            changes.push(change);
+            bodies.push(Body::IdentityApplied { identity });
+        }
+        Ok(())
+    }
+}
+
+/// The snapshot of the policies that a state has in force.
+pub(crate) fn snapshot_of(state: &State) -> Result<Snapshot> {
+    let names = state.policy.as_ref().map(|(names, _)| names.as_slice()).unwrap_or_default();
+    let texts = names.iter().filter_map(|name| Some(PolicyText { name: name.clone(), text: state.policy_files.get(name)?.clone() }));
+    load(&texts.collect::<Vec<_>>())
+}
+
+fn load(policies: &[PolicyText]) -> Result<Snapshot> {
+    let files: Vec<PolicyFile> = policies.iter().map(|p| PolicyFile { name: p.name.clone(), text: p.text.clone() }).collect();
+    Ok(Snapshot::load(&files, policy_digest(policies))?)
+}
+
+/// The digest over the schema, the baseline and the files, each with its name and its length.
+pub(crate) fn policy_digest(files: &[PolicyText]) -> Digest {
+    let built_in = [("marque.cedarschema", SCHEMA), ("baseline.cedar", BASELINE)];
+    let all = built_in.into_iter().chain(files.iter().map(|f| (f.name.as_str(), f.text.as_str())));
+    let mut hasher = Sha256::new();
+    for (name, text) in all {
+        for part in [name, text] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part.as_bytes());
+        }
+    }
+    Digest::from_bytes(hasher.finalize().into())
+}
+
+fn policies(state: &State, files: &[PolicyText], digest: Digest, bodies: &mut Vec<Body>, changes: &mut Vec<Change>) {
+    if state.policy.as_ref().is_some_and(|(_, old)| *old == digest) {
+        return;
+    }
+    for file in files {
+        let kind = match state.policy_files.get(&file.name) {
+            Some(old) if *old == file.text => continue,
+            Some(_) => ChangeKind::Change,
+            None => ChangeKind::Add,
+        };
+        changes.push(Change { kind, name: format!("policy {}", file.name), fields: Vec::new() });
+        bodies.push(Body::PolicyFile { name: file.name.clone(), text: file.text.clone() });
+    }
+    let gone = state.policy_files.keys().filter(|name| files.iter().all(|f| f.name != **name));
+    changes.extend(gone.map(|name| Change { kind: ChangeKind::Remove, name: format!("policy {name}"), fields: Vec::new() }));
+    bodies.push(Body::PolicyActivated { files: files.iter().map(|f| f.name.clone()).collect(), digest });
+}
+
+/// The change from `old` to `new`, field by field; `None` when there is none.
+fn compare<T: Serialize>(name: &impl ToString, old: Option<&T>, new: &T) -> Result<Option<Change>> {
+    let fields = |value: &T| -> Result<BTreeMap<String, serde_json::Value>> { Ok(serde_json::from_value(serde_json::to_value(value)?)?) };
+    let Some(old) = old else {
+        return Ok(Some(Change { kind: ChangeKind::Add, name: name.to_string(), fields: Vec::new() }));
+    };
+    let (old, new) = (fields(old)?, fields(new)?);
+    let none = serde_json::Value::Null;
+    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differing = names.into_iter().filter(|f| old.get(*f) != new.get(*f));
+    let lines: Vec<String> =
+        differing.map(|f| format!("{f}: {} → {}", old.get(f).unwrap_or(&none), new.get(f).unwrap_or(&none))).collect();
+    Ok((!lines.is_empty()).then(|| Change { kind: ChangeKind::Change, name: name.to_string(), fields: lines }))
+}

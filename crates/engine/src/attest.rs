@@ -1,0 +1,177 @@
+//! Attestation: from what was seen of a process to the one identity that it is a copy of.
+
+use std::collections::BTreeSet;
+
+use marque_core::attestation::{Attestation, Instance, Selector};
+use marque_core::event::{Body, By};
+use marque_core::id::{InstanceId, LeaseId, TaskId};
+use marque_core::identity::{Identity, Lifecycle};
+use marque_core::lease::{CredentialClass, Lease};
+use marque_core::spiffe::SpiffeId;
+use marque_core::state::State;
+use serde::{Deserialize, Serialize};
+
+use crate::caller::Caller;
+use crate::error::{EngineError, Result};
+use crate::observe::{parent_of, start_time};
+use crate::open::Engine;
+
+/// A launch: what a person started under an identity and a task, and the process that all of it hangs from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The identity.
+    pub identity: SpiffeId,
+    /// The task.
+    pub task: TaskId,
+    /// The launcher's process.
+    pub pid: u32,
+    /// The launcher's start time, which with the pid names one process for good.
+    pub started: u64,
+}
+
+/// What was seen of a process that connected.
+#[derive(Clone, Debug)]
+pub struct Observed(pub Attestation);
+
+impl Engine {
+    /// Checks that a person may launch an identity under a task.
+    pub fn launch(&self, by: &Caller, identity: &SpiffeId, task: TaskId, pid: u32) -> Result<Launch> {
+        by.person()?;
+        let now = self.now();
+        let state = self.state();
+        let running = state.check_task(task, now)?;
+        if running.actor != *identity {
+            return Err(EngineError::Invalid(format!("task `{task}` is for `{}`, not for `{identity}`", running.actor)));
+        }
+        let started = start_time(pid).map_err(|source| EngineError::Read { what: format!("process {pid}"), source })?;
+        Ok(Launch { identity: identity.clone(), task, pid, started })
+    }
+
+    /// Looks at a process (blocking: it may hash an executable).
+    pub fn look(&self, pid: u32) -> Result<Observed> {
+        self.observer.look(pid).map(Observed)
+    }
+
+    /// The instance that a process is, attested now: selectors that no longer match give nothing.
+    ///
+    /// Without a launch every active identity is considered, and more than one that fits is an error that names them.
+    /// With one, only the launched identity is, and the process must descend from the launcher.
+    pub async fn attest(&self, observed: Observed, launch: Option<&Launch>) -> Result<Instance> {
+        let mut attestation = observed.0;
+        if let Some(launch) = launch {
+            if !descends(attestation.pid, launch) {
+                return Err(EngineError::Forbidden(format!("process {} was not started by this launch", attestation.pid)));
+            }
+            attestation.method = "launched".into();
+            attestation.selectors.insert(Selector::new("launched", "identity", launch.identity.short())?);
+        }
+        let by = By::System;
+        let refused = match self.commit(by, |state, cx| attested(state, cx, &attestation, launch)).await {
+            Err(error @ (EngineError::NoIdentity(_) | EngineError::Ambiguous(_))) => error,
+            done => return done,
+        };
+        let why = refused.to_string();
+        tracing::warn!(pid = attestation.pid, "{why}");
+        self.commit(By::System, |_, _| Ok(((), vec![Body::AttestationRefused { why }]))).await?;
+        Err(refused)
+    }
+
+    /// The lease by which a launched instance uses the gateway: one for each instance and task.
+    pub async fn gateway_session(&self, instance: &Instance, task: TaskId) -> Result<LeaseId> {
+        let now = self.now();
+        let open = |state: &State| {
+            let fits = |l: &&Lease| l.class == CredentialClass::GatewaySession && l.instance == instance.id && l.task == Some(task);
+            let found = state.leases.values().find(fits).map(|l| l.id);
+            found.filter(|id| state.check_lease(*id, now).is_ok())
+        };
+        if let Some(lease) = open(&self.state()) {
+            return Ok(lease);
+        }
+        self.commit(By::Instance(instance.id), |state, cx| {
+            if let Some(lease) = open(state) {
+                return Ok((lease, Vec::new()));
+            }
+            state.check_instance(instance.id)?;
+            let class = CredentialClass::GatewaySession;
+            let (lease, event) = state.check_task(task, cx.now)?.lease(cx, instance, None, class, class.max_ttl(), state.epoch)?;
+            Ok((lease.id, vec![event]))
+        })
+        .await
+    }
+
+    /// Notes that processes have ended: their instances hold nothing any more.
+    pub(crate) async fn reap(&self) -> Result<()> {
+        let ended: Vec<InstanceId> = {
+            let state = self.state();
+            let over = |i: &&Instance| start_time(i.attestation.pid).ok() != Some(i.attestation.started);
+            state.instances.values().filter(over).map(|i| i.id).collect()
+        };
+        if ended.is_empty() {
+            return Ok(());
+        }
+        self.commit(By::System, |state, _| {
+            let still = ended.iter().filter(|id| state.instances.contains_key(id));
+            Ok(((), still.map(|id| Body::InstanceEnded { instance: *id }).collect()))
+        })
+        .await?;
+        self.ended.send_modify(|n| *n = n.wrapping_add(1));
+        Ok(())
+    }
+}
+
+fn attested(
+    state: &State,
+    cx: &mut marque_core::time::Cx<'_>,
+    attestation: &Attestation,
+    launch: Option<&Launch>,
+) -> Result<(Instance, Vec<Body>)> {
+    let identity = identify(state, &attestation.selectors, launch)?;
+    let task = launch.map(|l| l.task);
+    let same = |i: &&Instance| {
+        let (a, b) = (&i.attestation, attestation);
+        i.identity == identity.id && i.task == task && a.pid == b.pid && a.started == b.started && a.selectors == b.selectors
+    };
+    if let Some(known) = state.instances.values().find(same)
+        && state.check_instance(known.id).is_ok()
+    {
+        return Ok((known.clone(), Vec::new()));
+    }
+    let instance = Instance {
+        id: InstanceId::fresh(cx),
+        identity: identity.id.clone(),
+        attestation: attestation.clone(),
+        task,
+        since: cx.now,
+        epoch: state.epoch,
+    };
+    Ok((instance.clone(), vec![Body::InstanceAttested { instance }]))
+}
+
+/// The one active identity whose selectors were all seen.
+fn identify<'a>(state: &'a State, seen: &BTreeSet<Selector>, launch: Option<&Launch>) -> Result<&'a Identity> {
+    let considered = |i: &&Identity| launch.is_none_or(|l| l.identity == i.id);
+    let fits = |i: &&Identity| i.state == Lifecycle::Active && i.matches(seen);
+    let mut found = state.identities.values().filter(considered).filter(fits);
+    let list = |s: &BTreeSet<Selector>| s.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ");
+    let first = found.next().ok_or_else(|| EngineError::NoIdentity(list(seen)))?;
+    let others: Vec<String> = found.map(|i| format!("`{}`", i.id)).collect();
+    if others.is_empty() {
+        return Ok(first);
+    }
+    Err(EngineError::Ambiguous(format!("`{}`, {}", first.id, others.join(", "))))
+}
+
+/// Whether a process was started by the launcher, at any depth, and the launcher is still the same process.
+fn descends(pid: u32, launch: &Launch) -> bool {
+    let mut at = pid;
+    for _ in 0..MAX_ANCESTORS {
+        match parent_of(at) {
+            Ok(parent) if parent == launch.pid => return start_time(parent).ok() == Some(launch.started),
+            Ok(parent) if parent > 1 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+const MAX_ANCESTORS: usize = 64;

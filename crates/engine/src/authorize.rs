@@ -1,0 +1,385 @@
+//! Authorize and settle: decided, recorded, and only then permitted.
+//!
+//! INVARIANT (I3 no act without a record): a [`Permit`] exists only after its decision is durable, whatever forwards a
+//! call takes the permit as an argument, and one that is dropped unsettled is recorded as abandoned.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use marque_core::Digest;
+use marque_core::decision::{Decision, Needs, Reason};
+use marque_core::elevation::{Call, Elevation, Status, TIME_TO_DECIDE};
+use marque_core::event::{Body, By};
+use marque_core::id::{ElevationId, InstanceId, LeaseId, RecordId, TaskId};
+use marque_core::identity::Identity;
+use marque_core::record::{Content, Decided, Outcome};
+use marque_core::resource::{Action, Resource, ResourceId, ResourceKind, Upstream};
+use marque_core::spiffe::SpiffeId;
+use marque_core::state::State;
+use marque_core::task::Task;
+use marque_core::time::{Cx, Timestamp};
+use marque_policy::Request;
+use serde_json::Value;
+
+use crate::access::bare;
+use crate::commit::Moves;
+use crate::digest::canonical;
+use crate::error::{EngineError, Result};
+use crate::open::Engine;
+
+/// A request to act, with everything that a decision and its record need.
+#[derive(Clone, Debug)]
+pub struct ActionRequest {
+    /// The credential that it came with.
+    pub lease: LeaseId,
+    /// The verb.
+    pub action: Action,
+    /// On what.
+    pub resource: ResourceId,
+    /// The call's arguments.
+    pub arguments: Value,
+    /// SHA-256 of the request's exact bytes.
+    pub request: Digest,
+    /// The texts that the request carries.
+    pub contents: Vec<Content>,
+    /// How it was asked, as `mcp tools/call`.
+    pub protocol: String,
+    /// The digest of the tool's definition as its server has it now; tools only.
+    pub definition: Option<Digest>,
+}
+
+/// The answer. It has been recorded.
+#[derive(Debug)]
+pub enum Verdict {
+    /// No.
+    Deny {
+        /// The record.
+        record: RecordId,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// A person may say yes.
+    Hold {
+        /// The record.
+        record: RecordId,
+        /// The elevation to approve.
+        elevation: ElevationId,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// Yes.
+    Proceed(Permit),
+}
+
+/// The right to carry out one action. Whoever holds it must [`Permit::settle`] it.
+#[must_use = "a permit that is dropped is recorded as abandoned"]
+pub struct Permit {
+    record: RecordId,
+    lease: LeaseId,
+    task: TaskId,
+    instance: InstanceId,
+    engine: Option<Arc<Engine>>,
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Permit({})", self.record)
+    }
+}
+
+impl Permit {
+    /// The record that permits it.
+    pub fn record(&self) -> RecordId {
+        self.record
+    }
+
+    /// Whether nothing that it hangs from has been revoked since.
+    pub fn alive(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| {
+            let now = engine.now();
+            let state = engine.state();
+            state.check_lease(self.lease, now).is_ok() && state.check_task(self.task, now).is_ok()
+        })
+    }
+
+    /// Records how the action ended. The record joins the next batch: what has happened is not failed by it.
+    pub fn settle(mut self, outcome: Outcome) -> Result<()> {
+        self.close(outcome)
+    }
+
+    fn close(&mut self, outcome: Outcome) -> Result<()> {
+        let Some(engine) = self.engine.take() else { return Ok(()) };
+        let record = self.record;
+        engine.enqueue(By::Instance(self.instance), |_, _| Ok(((), vec![Body::Settled { record, outcome }])))?;
+        Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Err(error) = self.close(Outcome::abandoned()) {
+            tracing::error!(record = %self.record, "the outcome was not recorded: {}", error.chain());
+        }
+    }
+}
+
+/// What a decision rests on, taken from the state at one moment.
+struct Facts {
+    identity: Identity,
+    instance: InstanceId,
+    held: Task,
+    chain: Vec<SpiffeId>,
+    resource: Resource,
+    calls_left: Option<u64>,
+    call: Call,
+    /// A live approval of exactly this call: the elevation, what it discharges, and its task.
+    approval: Option<(ElevationId, BTreeSet<String>, Task)>,
+}
+
+impl Engine {
+    /// Decides and records; only then answers.
+    ///
+    /// An error means that the caller could not be told apart from a stranger, or that nothing could be recorded: then
+    /// nothing may happen.
+    pub async fn authorize(self: &Arc<Self>, request: ActionRequest) -> Result<Verdict> {
+        let arguments = canonical(&request.arguments);
+        let now = self.now();
+        let facts = facts(&self.state(), &request, arguments, now)?;
+        let policy = self.policy.load_full();
+        let decision = unregistered(&facts, &request).unwrap_or_else(|| {
+            let approved = facts.approval.as_ref().map(|(_, names, _)| names.clone()).unwrap_or_default();
+            policy.decide(&Request {
+                identity: &facts.identity,
+                task: &facts.held,
+                chain: &facts.chain,
+                action: request.action,
+                resource: &facts.resource,
+                delegate_to: None,
+                changed: facts.resource.definition.is_some() && facts.resource.definition != request.definition,
+                arguments: &request.arguments,
+                approved: &approved,
+                calls_left: facts.calls_left,
+            })
+        });
+        let by = By::Instance(facts.instance);
+        let digest = policy.digest();
+        let (record, task, outcome) =
+            self.commit(by, |state, cx| record(state, cx, &request, &facts, decision, digest, arguments)).await?;
+        Ok(match outcome {
+            Recorded::Deny(reasons) => Verdict::Deny { record, reasons },
+            Recorded::Hold(elevation, reasons) => Verdict::Hold { record, elevation, reasons },
+            Recorded::Allow => Verdict::Proceed(Permit {
+                record,
+                lease: request.lease,
+                task,
+                instance: facts.instance,
+                engine: Some(Arc::clone(self)),
+            }),
+        })
+    }
+
+    /// Whether a tool would be allowed or held if it were called with nothing in its arguments to object to: for
+    /// filtering lists. Nothing is recorded, because nothing happens.
+    pub fn would_show(&self, lease: LeaseId, tool: &ResourceId) -> bool {
+        let now = self.now();
+        let state = self.state();
+        let Ok(lease) = state.check_lease(lease, now) else { return false };
+        let Some(task) = lease.task.and_then(|t| state.check_task(t, now).ok()) else { return false };
+        let (Some(identity), Some(resource)) = (state.identities.get(&lease.identity), state.resources.get(tool)) else { return false };
+        let decision = self.policy.load().decide(&Request {
+            identity,
+            task,
+            chain: &state.chain(task),
+            action: Action::Invoke,
+            resource,
+            delegate_to: None,
+            changed: false,
+            arguments: &Value::Null,
+            approved: &BTreeSet::new(),
+            calls_left: state.calls_left(task),
+        });
+        lease.scope.allows(Action::Invoke, tool, resource.sensitivity) && !matches!(decision, Decision::Deny { .. })
+    }
+}
+
+/// The right to exchange a protocol's own messages with a service: to open a session, to ask for its list of tools. No
+/// action happens by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage {
+    lease: LeaseId,
+    task: TaskId,
+    instance: InstanceId,
+}
+
+impl Passage {
+    /// Whose it is: the instance and the task, for binding sessions.
+    pub fn holder(&self) -> (InstanceId, TaskId) {
+        (self.instance, self.task)
+    }
+
+    /// Whether nothing that it hangs from has been revoked since.
+    pub fn alive(&self, engine: &Engine) -> bool {
+        engine.state().check_lease(self.lease, engine.now()).is_ok()
+    }
+}
+
+impl Engine {
+    /// A passage to `service` for a live credential whose task grants something there: the service, or one of its tools.
+    pub fn passage(&self, lease: LeaseId, service: &ResourceId) -> Result<Passage> {
+        let now = self.now();
+        let state = self.state();
+        let lease = state.check_lease(lease, now)?;
+        let no_task = || EngineError::Forbidden("this credential is of no task and allows nothing".into());
+        let task = lease.task.ok_or_else(no_task)?;
+        let below = format!("{}/", service.name());
+        let here = |id: &&ResourceId| *id == service || (id.kind() == ResourceKind::Tool && id.name().starts_with(&below));
+        let granted = |id: &ResourceId| lease.scope.grants().any(|g| g.pattern().matches(id));
+        if !state.resources.keys().filter(here).any(granted) {
+            return Err(EngineError::Forbidden(format!("the task grants nothing on `{service}`")));
+        }
+        Ok(Passage { lease: lease.id, task, instance: lease.instance })
+    }
+
+    /// How a registered service is reached.
+    pub fn upstream(&self, service: &ResourceId) -> Option<Upstream> {
+        self.state().resources.get(service)?.upstream.clone()
+    }
+}
+
+enum Recorded {
+    Deny(Vec<Reason>),
+    Hold(ElevationId, Vec<Reason>),
+    Allow,
+}
+
+fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timestamp) -> Result<Facts> {
+    let lease = state.check_lease(request.lease, now)?;
+    let no_task = || EngineError::Forbidden("this credential is of no task and allows nothing".into());
+    let mut held = state.check_task(lease.task.ok_or_else(no_task)?, now)?.clone();
+    // INVARIANT (I2 leases die first): a lease may be narrower than its task.
+    held.scope = held.scope.meet(&lease.scope);
+    let identity = state.check_identity(&lease.identity, lease.epoch)?.clone();
+    let resource = state.resources.get(&request.resource).cloned().unwrap_or_else(|| bare(request.resource.clone()));
+    let call = Call {
+        identity: identity.id.clone(),
+        task: held.id,
+        action: request.action,
+        resource: request.resource.clone(),
+        sensitivity: resource.sensitivity,
+        arguments,
+        definition: request.definition,
+    };
+    let approval = approval(state, &call, now);
+    let calls_left = state.calls_left(&held);
+    Ok(Facts { instance: lease.instance, chain: state.chain(&held), identity, held, resource, calls_left, call, approval })
+}
+
+/// INVARIANT (I5 elevation never widens): an approval counts for exactly the call that was held, once, while its own
+/// task lives.
+fn approval(state: &State, call: &Call, now: Timestamp) -> Option<(ElevationId, BTreeSet<String>, Task)> {
+    let elevation = state.elevations.get(state.calls.get(call)?)?;
+    let Status::Approved { task } = elevation.status else { return None };
+    let task = state.check_task(task, now).ok()?;
+    (state.calls_left(task) != Some(0)).then(|| (elevation.id, elevation.needs.elevations.iter().cloned().collect(), task.clone()))
+}
+
+/// INVARIANT (I7 unknown is No): a tool that nobody registered, or whose definition nobody has seen.
+fn unregistered(facts: &Facts, request: &ActionRequest) -> Option<Decision> {
+    let id = &request.resource;
+    if id.kind() != ResourceKind::Tool {
+        return None;
+    }
+    if facts.resource.risk.is_none() && facts.resource.definition.is_none() && facts.resource.description.is_empty() {
+        return Some(Decision::deny("unknown-tool", format!("`{id}` is not registered")));
+    }
+    if request.definition.is_none() || facts.resource.definition.is_none() {
+        return Some(Decision::deny("definition-unknown", format!("the definition of `{id}` has not been seen")));
+    }
+    None
+}
+
+/// Writes the decision down, and what follows from it, after looking once more at what it rests on.
+fn record(
+    state: &State,
+    cx: &mut Cx<'_>,
+    request: &ActionRequest,
+    facts: &Facts,
+    decision: Decision,
+    policy: Digest,
+    arguments: Digest,
+) -> Result<Moves<(RecordId, TaskId, Recorded)>> {
+    let decision = still(state, cx.now, request, facts, decision);
+    let record = RecordId::fresh(cx);
+    // What an approval allowed happens under the approver's task.
+    let used = facts.approval.as_ref().filter(|_| matches!(decision, Decision::Allow { .. }));
+    let task = used.map_or(&facts.held, |(_, _, task)| task);
+    let mut bodies = Vec::new();
+    let mut elevation = used.map(|(id, _, _)| *id);
+    if let Decision::Hold { by, needs } = &decision {
+        let pending = state.calls.get(&facts.call).and_then(|id| state.elevations.get(id));
+        // Identical requests are one.
+        let waiting = pending.filter(|e| e.status == Status::Pending && cx.now < e.decide_by).map(|e| e.id);
+        elevation = Some(waiting.unwrap_or_else(|| {
+            let held = hold(state, cx, request, facts, by.clone(), needs.clone());
+            let id = held.id;
+            bodies.push(Body::ElevationRequested { elevation: Box::new(held) });
+            id
+        }));
+    }
+    bodies.push(Body::Decided(Box::new(Decided {
+        record,
+        identity: facts.identity.id.clone(),
+        instance: facts.instance,
+        lease: request.lease,
+        task: task.id,
+        principal: task.principal.clone(),
+        action: request.action,
+        resource: request.resource.clone(),
+        sensitivity: facts.resource.sensitivity,
+        protocol: request.protocol.clone(),
+        effect: decision.effect(),
+        reasons: decision.reasons().to_vec(),
+        policy,
+        request: request.request,
+        arguments,
+        contents: request.contents.clone(),
+        elevation,
+    })));
+    let outcome = match (decision, elevation) {
+        (Decision::Allow { .. }, _) => Recorded::Allow,
+        (Decision::Hold { by, .. }, Some(id)) => Recorded::Hold(id, by),
+        (decision, _) => Recorded::Deny(decision.reasons().to_vec()),
+    };
+    Ok(((record, task.id, outcome), bodies))
+}
+
+/// The decision, unless what it rests on ended while it was made: the log's order is the order that counts.
+fn still(state: &State, now: Timestamp, request: &ActionRequest, facts: &Facts, decision: Decision) -> Decision {
+    if let Err(dead) = state.check_lease(request.lease, now) {
+        return Decision::deny("revoked", dead.to_string());
+    }
+    if state.calls_left(&facts.held) == Some(0) {
+        return Decision::deny("budget", "the task's budget of calls is used up");
+    }
+    match &facts.approval {
+        Some(_) if approval(state, &facts.call, now).is_none() => Decision::deny("approval-used", "its approval has been used or has ended"),
+        _ => decision,
+    }
+}
+
+fn hold(state: &State, cx: &mut Cx<'_>, request: &ActionRequest, facts: &Facts, reasons: Vec<Reason>, needs: Needs) -> Elevation {
+    Elevation {
+        id: ElevationId::fresh(cx),
+        call: facts.call.clone(),
+        instance: facts.instance,
+        needs,
+        reasons,
+        sight: serde_json::to_string(&request.arguments).unwrap_or_default().chars().take(2000).collect(),
+        barred: state.chain_people(&facts.held),
+        votes: BTreeSet::new(),
+        requested: cx.now,
+        decide_by: cx.now.plus(TIME_TO_DECIDE).min(facts.held.expires),
+        status: Status::Pending,
+        epoch: state.epoch,
+    }
+}

@@ -1,0 +1,77 @@
+//! The one way to change anything: check, append, apply, wait.
+
+use marque_core::event::{Body, By, Event, SCHEMA};
+use marque_core::id::EventId;
+use marque_core::state::State;
+use marque_core::time::{Cx, Timestamp};
+use marque_store::log::Pending;
+
+use crate::error::Result;
+use crate::open::Engine;
+
+/// What a change produces: a value, and the events that make it so.
+pub(crate) type Moves<T> = (T, Vec<Body>);
+
+impl Engine {
+    /// Checks and changes in one critical section, then waits until the events are durable.
+    ///
+    /// INVARIANT (I6 the ledger is the history): the state changes only by events that were appended in the same order.
+    /// The state is ahead of the disk for the length of one fsync; nobody is answered in that time, and if the write
+    /// fails, the log has stopped and nothing is answered any more.
+    pub(crate) async fn commit<T>(&self, by: By, change: impl FnOnce(&State, &mut Cx<'_>) -> Result<Moves<T>>) -> Result<T> {
+        let (value, pending) = self.enqueue(by, change)?;
+        if let Some(pending) = pending {
+            pending.await?;
+        }
+        Ok(value)
+    }
+
+    /// As [`Engine::commit`], without waiting: for outcomes, which must not fail what has already happened.
+    pub(crate) fn enqueue<T>(
+        &self,
+        by: By,
+        change: impl FnOnce(&State, &mut Cx<'_>) -> Result<Moves<T>>,
+    ) -> Result<(T, Option<Pending>)> {
+        let entropy = &self.env.entropy;
+        let mut fresh = || {
+            let mut bytes = [0; 16];
+            entropy.fill(&mut bytes);
+            u128::from_le_bytes(bytes)
+        };
+        let mut live = self.live_mut();
+        let now = live.advance(self.env.clock.now());
+        let mut cx = Cx::new(now, &mut fresh);
+        let (value, bodies) = change(&live.state, &mut cx)?;
+        if bodies.is_empty() {
+            return Ok((value, None));
+        }
+        let events: Vec<Event> =
+            bodies.into_iter().map(|what| Event { id: EventId::fresh(&mut cx), v: SCHEMA, ts: now, by: by.clone(), what }).collect();
+        let entries = events.iter().map(Event::to_bytes).collect::<std::result::Result<Vec<_>, serde_json::Error>>()?;
+        let pending = self.log().append(entries)?;
+        for event in &events {
+            live.state.apply(event);
+        }
+        Ok((value, Some(pending)))
+    }
+
+    /// The engine's time: the clock's, but never earlier than before.
+    pub fn now(&self) -> Timestamp {
+        let last = self.live().last;
+        self.env.clock.now().max(last)
+    }
+}
+
+/// The fold of all events so far, and the last moment that was seen.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub state: State,
+    pub last: Timestamp,
+}
+
+impl Live {
+    fn advance(&mut self, now: Timestamp) -> Timestamp {
+        self.last = self.last.max(now);
+        self.last
+    }
+}

@@ -1,0 +1,146 @@
+//! Issuing SVIDs. A lease is in the log before its credential is handed out.
+
+use std::net::IpAddr;
+
+use marque_core::attestation::Instance;
+use marque_core::event::{Body, By};
+use marque_core::id::LeaseId;
+use marque_core::lease::{CredentialClass, Lease};
+use marque_core::scope::Scope;
+use marque_core::spiffe::SpiffeId;
+use marque_core::state::State;
+use marque_core::time::{Cx, Timestamp};
+use marque_svid::{JwtSvidRequest, X509Request, X509Svid};
+
+use crate::error::{EngineError, Result};
+use crate::open::Engine;
+
+/// An X.509-SVID with its lease.
+#[derive(Debug)]
+pub struct IssuedX509 {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Chain and key.
+    pub svid: X509Svid,
+}
+
+/// A JWT-SVID that was found good.
+#[derive(Clone, Debug)]
+pub struct ValidatedJwt {
+    /// Whose it is.
+    pub id: SpiffeId,
+    /// All its claims.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Engine {
+    /// An X.509-SVID for an instance (X509-SVID §3). Its serial number is the lease's identifier.
+    pub async fn x509_svid(&self, instance: &Instance) -> Result<IssuedX509> {
+        let class = CredentialClass::X509Svid;
+        let mut lease = self.fresh_lease(instance, class)?;
+        let svid = self.authority.issue_x509(X509Request {
+            id: &instance.identity,
+            dns: &[],
+            ips: &[],
+            ttl: class.max_ttl(),
+            now: lease.issued,
+            serial: lease.id.to_bytes(),
+        })?;
+        lease.handle.clone_from(&svid.serial);
+        lease.expires = svid.not_after.min(lease.expires);
+        lease.binding = Some(marque_svid::thumbprint_b64url(&svid.thumbprint));
+        self.record_lease(instance, lease.clone()).await?;
+        Ok(IssuedX509 { lease: lease.id, svid })
+    }
+
+    /// The server's own certificate, for its listeners: its SPIFFE ID is `spiffe://<trust domain>/marque`.
+    pub fn server_svid(&self, dns: &[String], ips: &[IpAddr]) -> Result<X509Svid> {
+        let mut serial = [0; 16];
+        self.env.entropy.fill(&mut serial);
+        let id = self.trust_domain.join("/marque")?;
+        let ttl = CredentialClass::X509Svid.max_ttl();
+        Ok(self.authority.issue_x509(X509Request { id: &id, dns, ips, ttl, now: self.now(), serial })?)
+    }
+
+    /// A JWT-SVID for an instance (JWT-SVID §3). Its `jti` is the lease's identifier.
+    pub async fn jwt_svid(&self, instance: &Instance, audience: &[String]) -> Result<String> {
+        if audience.is_empty() || audience.iter().any(String::is_empty) {
+            return Err(EngineError::Invalid("a JWT-SVID needs an audience".into()));
+        }
+        let class = CredentialClass::JwtSvid;
+        let mut lease = self.fresh_lease(instance, class)?;
+        lease.handle = lease.id.to_string();
+        let token = self.authority.issue_jwt_svid(JwtSvidRequest {
+            id: &instance.identity,
+            audience,
+            issuer: Some(&self.options.issuer),
+            jti: &lease.handle,
+            now: lease.issued,
+            ttl: class.max_ttl(),
+        })?;
+        self.record_lease(instance, lease).await?;
+        Ok(token)
+    }
+
+    /// Checks a JWT-SVID of this trust domain: signature, claims, audience, and that its lease is alive.
+    pub fn validate_jwt_svid(&self, token: &str, audience: Option<&str>) -> Result<ValidatedJwt> {
+        let now = self.now();
+        let verified = marque_svid::verify_jwt_svid(token, self.bundle(), audience, now)?;
+        let jti = verified.claims.get("jti").and_then(|j| j.as_str()).unwrap_or_default();
+        let lease: LeaseId = jti.parse().map_err(|_| EngineError::Unauthenticated("this JWT-SVID was not issued here".into()))?;
+        if self.state().check_lease(lease, now)?.identity != verified.id {
+            return Err(EngineError::Unauthenticated("this JWT-SVID names another identity than its lease".into()));
+        }
+        Ok(ValidatedJwt { id: verified.id, claims: verified.claims })
+    }
+
+    /// A lease without a scope of its own: an SVID proves who its holder is, and allows nothing.
+    fn fresh_lease(&self, instance: &Instance, class: CredentialClass) -> Result<Lease> {
+        let (lease, _) = self.enqueue(By::Instance(instance.id), |state, cx| {
+            let lease = lease(state, cx, instance, class)?;
+            Ok((lease, Vec::new()))
+        })?;
+        Ok(lease)
+    }
+
+    /// INVARIANT (I4 revocation is monotone): the fence. What was revoked while the key was made is not handed out.
+    async fn record_lease(&self, instance: &Instance, lease: Lease) -> Result<()> {
+        self.commit(By::Instance(instance.id), |state, cx| {
+            if lease.epoch != state.epoch {
+                check(state, instance, cx.now)?;
+            }
+            Ok(((), vec![Body::LeaseIssued { lease }]))
+        })
+        .await
+    }
+}
+
+fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialClass) -> Result<Lease> {
+    let mut expires = cx.now.plus(class.max_ttl());
+    check(state, instance, cx.now)?;
+    if let Some(task) = instance.task {
+        // INVARIANT (I2 leases die first).
+        expires = expires.min(state.check_task(task, cx.now)?.expires);
+    }
+    Ok(Lease {
+        id: LeaseId::fresh(cx),
+        class,
+        identity: instance.identity.clone(),
+        instance: instance.id,
+        task: instance.task,
+        scope: Scope::default(),
+        issued: cx.now,
+        expires,
+        handle: String::new(),
+        binding: None,
+        epoch: state.epoch,
+    })
+}
+
+fn check(state: &State, instance: &Instance, now: Timestamp) -> Result<()> {
+    state.check_instance(instance.id)?;
+    if let Some(task) = instance.task {
+        state.check_task(task, now)?;
+    }
+    Ok(())
+}

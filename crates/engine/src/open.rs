@@ -1,0 +1,243 @@
+//! Opening a state directory: keys, log, tiles, views, and the fold of the events.
+
+use std::path::Path;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use marque_core::PersonId;
+use marque_core::event::{Body, By};
+use marque_core::spiffe::TrustDomain;
+use marque_core::state::State;
+use marque_core::time::Timestamp;
+use marque_ledger::Signer;
+use marque_policy::Snapshot;
+use marque_store::StateDir;
+use marque_store::log::Log;
+use marque_store::tiles::Tiles;
+use marque_store::views::Views;
+use marque_svid::{Authority, Bundle};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::apply;
+use crate::commit::Live;
+use crate::digest::sha256;
+use crate::env::Env;
+use crate::error::{EngineError, Result};
+use crate::keys;
+use crate::observe::Observer;
+
+/// How to open a state directory.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The trust domain of a new directory; an old one keeps its own.
+    pub trust_domain: TrustDomain,
+    /// The first person of a new directory.
+    pub administrator: PersonId,
+    /// The issuer of tokens (RFC 8414 `issuer`), also the audience of client assertions.
+    pub issuer: String,
+    /// The resource that task tokens are for (RFC 8707): the gateway.
+    pub gateway: String,
+}
+
+/// Marque at work on one state directory.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) env: Env,
+    pub(crate) options: Options,
+    pub(crate) dir: StateDir,
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) authority: Authority,
+    pub(crate) bundle: Bundle,
+    pub(crate) signer: Signer,
+    pub(crate) policy: ArcSwap<Snapshot>,
+    pub(crate) views: Views,
+    pub(crate) observer: Observer,
+    pub(crate) tiles: Mutex<Tiles>,
+    pub(crate) ended: watch::Sender<u64>,
+    /// When the next checkpoint may be signed, in microseconds of the engine's time.
+    pub(crate) published: AtomicI64,
+    live: RwLock<Live>,
+    log: Log,
+}
+
+impl Engine {
+    /// Opens the directory, makes what is missing, and replays what is there.
+    pub async fn open(root: &Path, env: Env, options: Options) -> Result<Arc<Self>> {
+        let dir = StateDir::lock(root)?;
+        let views = Views::open(&dir.views())?;
+        let trust_domain = match dir.read(TRUST_DOMAIN_FILE)? {
+            Some(bytes) => String::from_utf8_lossy(&bytes).trim().parse()?,
+            None => {
+                dir.write(TRUST_DOMAIN_FILE, format!("{}\n", options.trust_domain).as_bytes())?;
+                options.trust_domain.clone()
+            }
+        };
+        let origin = origin(&trust_domain);
+        let now = env.clock.now();
+        let authority = keys::authority(&dir, &trust_domain, now)?;
+        let signer = keys::log_signer(&dir, &origin, &env)?;
+        let tiles = Tiles::open(&dir.ledger(), &origin)?;
+        let log = Log::open(&dir.segments(), tiles.head().size)?;
+        let tiles = Mutex::new(tiles);
+        views.catch_up(&log, &tiles)?;
+        let live = replay(&views, now)?;
+        let snapshot = apply::snapshot_of(&live.state)?;
+        let engine = Arc::new(Self {
+            env,
+            options,
+            dir,
+            trust_domain,
+            bundle: Bundle::of(&[&authority], 1)?,
+            authority,
+            signer,
+            policy: ArcSwap::from_pointee(snapshot),
+            views,
+            observer: Observer::default(),
+            tiles,
+            ended: watch::channel(0).0,
+            published: AtomicI64::new(i64::MIN),
+            live: RwLock::new(live),
+            log,
+        });
+        engine.begin().await?;
+        engine.write_verifier()?;
+        Ok(engine)
+    }
+
+    /// The first events of a new log: its trust domain, its first person, the policies that are always in force.
+    async fn begin(&self) -> Result<()> {
+        if self.state().trust_domain.is_some() {
+            return Ok(());
+        }
+        let trust_domain = self.trust_domain.clone();
+        let digest = apply::policy_digest(&[]);
+        self.commit(By::System, |_, _| {
+            Ok(((), vec![Body::LogStarted { trust_domain }, Body::PolicyActivated { files: Vec::new(), digest }]))
+        })
+        .await?;
+        let administrator = self.options.administrator.clone();
+        self.add_person(By::System, &administrator).await?;
+        self.dir.write("people/default", format!("{}\n", administrator.name()).as_bytes())?;
+        Ok(())
+    }
+
+    /// Makes a person known and writes their bootstrap credential to a private file of the state directory.
+    pub async fn add_person(&self, by: By, person: &PersonId) -> Result<std::path::PathBuf> {
+        let mut secret = Zeroizing::new([0; 32]);
+        self.env.entropy.fill(secret.as_mut_slice());
+        let text = Zeroizing::new(hex::encode(secret.as_slice()));
+        let name = format!("people/{}.token", person.name());
+        let credential = sha256(text.as_bytes());
+        if self.state().people.contains_key(person) {
+            return Err(EngineError::Invalid(format!("`{person}` is known already")));
+        }
+        // The file first: a credential that the log does not know opens nothing.
+        self.dir.write(&name, text.as_bytes())?;
+        let body = Body::PersonAdded { person: person.clone(), credential };
+        self.commit(by, |state, _| match state.people.contains_key(person) {
+            true => Err(EngineError::Invalid(format!("`{person}` is known already"))),
+            false => Ok(((), vec![body])),
+        })
+        .await?;
+        Ok(self.dir.root().join(name))
+    }
+
+    /// The log's public key, beside the log, for `marque ledger verify`.
+    fn write_verifier(&self) -> Result<()> {
+        let text = format!("{}\n", self.signer.verifier());
+        if self.dir.read("ledger/verifier")?.as_deref() != Some(text.as_bytes()) {
+            self.dir.write("ledger/verifier", text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The trust domain.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The issuer of tokens.
+    pub fn issuer(&self) -> &str {
+        &self.options.issuer
+    }
+
+    /// The resource that task tokens are for.
+    pub fn gateway(&self) -> &str {
+        &self.options.gateway
+    }
+
+    /// The state directory.
+    pub fn root(&self) -> &Path {
+        self.dir.root()
+    }
+
+    /// The trust domain's public keys.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// What Marque knows now.
+    pub fn state(&self) -> StateGuard<'_> {
+        StateGuard(self.live())
+    }
+
+    /// Counts up whenever something may have lost its authority: a revocation, the end of a task or an instance.
+    pub fn watch_ended(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn live(&self) -> RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tiles(&self) -> MutexGuard<'_, Tiles> {
+        self.tiles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The state, for reading. Not to be held across an `await`.
+pub struct StateGuard<'a>(RwLockReadGuard<'a, Live>);
+
+impl std::ops::Deref for StateGuard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0.state
+    }
+}
+
+/// The log's origin (tlog-checkpoint): a name without a scheme.
+pub(crate) fn origin(trust_domain: &TrustDomain) -> String {
+    format!("{trust_domain}/marque/log")
+}
+
+/// INVARIANT (I6 the ledger is the history): the state is the fold of the events, and nothing else is read.
+fn replay(views: &Views, now: Timestamp) -> Result<Live> {
+    let mut live = Live { state: State::default(), last: Timestamp::default() };
+    views.replay(|event| {
+        live.state.apply(event);
+        live.last = live.last.max(event.ts);
+    })?;
+    live.state.usage.clear();
+    for (task, calls) in views.usage()? {
+        for _ in 0..calls {
+            live.state.count(task);
+        }
+    }
+    live.last = live.last.max(now);
+    let last = live.last;
+    live.state.forget(last);
+    Ok(live)
+}
+
+const TRUST_DOMAIN_FILE: &str = "trust-domain";

@@ -1,0 +1,69 @@
+//! What happens because time passes: expiry, ended processes, tiles, checkpoints, views.
+
+use std::sync::atomic::Ordering;
+
+use marque_core::time::Ttl;
+use marque_store::StoreError;
+use marque_store::tiles::Head;
+
+use crate::error::Result;
+use crate::open::Engine;
+
+/// A checkpoint is signed at most this often.
+pub const CHECKPOINT_INTERVAL: Ttl = Ttl::from_seconds(1);
+
+impl Engine {
+    /// Lets time pass: to be called about once a second. Time passes only here.
+    pub async fn tick(&self) -> Result<()> {
+        self.expire_elevations().await?;
+        self.reap().await?;
+        let now = self.now();
+        self.live_mut().state.forget(now);
+        self.publish()?;
+        self.catch_up()?;
+        Ok(())
+    }
+
+    /// Cuts the log into tiles and publishes a signed checkpoint over all that is durable (blocking), unless the last
+    /// one is younger than [`CHECKPOINT_INTERVAL`]. Returns the published head.
+    pub fn publish(&self) -> Result<Head> {
+        let now = self.now();
+        let mut tiles = self.tiles();
+        tiles.follow(self.log())?;
+        let due = self.published.load(Ordering::Acquire);
+        if now.micros() < due {
+            return Ok(tiles.head());
+        }
+        let head = tiles.publish(&self.signer)?;
+        self.published.store(now.plus(CHECKPOINT_INTERVAL).micros(), Ordering::Release);
+        self.log().retire(head.size)?;
+        Ok(head)
+    }
+
+    /// Brings the views up to the end of the log (blocking). Returns how many entries they cover then.
+    pub fn catch_up(&self) -> Result<u64> {
+        Ok(self.views.catch_up(self.log(), &self.tiles)?)
+    }
+
+    /// Drops the views and projects the log again from its first event (blocking).
+    pub fn rebuild_views(&self) -> Result<u64> {
+        self.views.clear()?;
+        self.catch_up()
+    }
+
+    /// How many entries are durable.
+    pub fn log_size(&self) -> u64 {
+        self.log().durable()
+    }
+
+    /// The published checkpoint.
+    pub fn checkpoint(&self) -> Result<String> {
+        Ok(self.tiles().checkpoint()?)
+    }
+
+    /// The views, brought up to date.
+    pub(crate) fn fresh_views(&self) -> std::result::Result<&marque_store::views::Views, StoreError> {
+        self.views.catch_up(self.log(), &self.tiles)?;
+        Ok(&self.views)
+    }
+}

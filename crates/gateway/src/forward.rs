@@ -1,0 +1,125 @@
+//! Carrying a response back: digested on the way, never buffered, cut when its authority ends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{HeaderValue, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
+use marque_core::Digest;
+use marque_core::record::{Ending, Outcome};
+use marque_engine::{Engine, Passage, Permit};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, watch};
+
+use crate::reply::{Answer, BodyError, RECORD_HEADER};
+
+/// By what right a response is carried.
+pub enum Right {
+    /// One decided action, to be settled.
+    Permit(Permit),
+    /// A protocol's own messages.
+    Passage(Passage),
+}
+
+impl Right {
+    fn alive(&self, engine: &Engine) -> bool {
+        match self {
+            Self::Permit(permit) => permit.alive(),
+            Self::Passage(passage) => passage.alive(engine),
+        }
+    }
+
+    /// Records the end, where there is something to record.
+    pub fn settle(self, outcome: Outcome) {
+        if let Self::Permit(permit) = self {
+            let record = permit.record();
+            if let Err(error) = permit.settle(outcome) {
+                tracing::error!(%record, "the outcome was not recorded: {}", error.chain());
+            }
+        }
+    }
+}
+
+/// Streams a response to the caller and settles the right when it ends, however it ends.
+pub fn carry<B>(engine: &Arc<Engine>, response: Response<B>, right: Right) -> Answer
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BodyError>,
+{
+    let (mut parts, body) = response.into_parts();
+    if let Right::Permit(permit) = &right
+        && let Ok(value) = HeaderValue::try_from(permit.record().to_string())
+    {
+        parts.headers.insert(RECORD_HEADER, value);
+    }
+    let (tx, rx) = mpsc::channel(CHUNKS);
+    // Subscribed before the check, so that no revocation falls between the two.
+    let ended = engine.watch_ended();
+    let carrier = Carrier { engine: Arc::clone(engine), ended, status: parts.status.as_u16(), hasher: Sha256::new(), bytes: 0 };
+    tokio::spawn(carrier.run(body, tx, right));
+    let stream = futures_util::stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|item| (item, rx)) });
+    Response::from_parts(parts, BodyExt::boxed(StreamBody::new(stream.boxed_sync_frames())))
+}
+
+/// Names the stream's item type once.
+trait Frames: Sized {
+    fn boxed_sync_frames(self) -> SyncFrames;
+}
+
+type FrameResult = Result<Frame<Bytes>, BodyError>;
+type SyncFrames = std::pin::Pin<Box<dyn futures_util::Stream<Item = FrameResult> + Send + Sync>>;
+
+impl<S: futures_util::Stream<Item = FrameResult> + Send + Sync + 'static> Frames for S {
+    fn boxed_sync_frames(self) -> SyncFrames {
+        Box::pin(self)
+    }
+}
+
+struct Carrier {
+    engine: Arc<Engine>,
+    ended: watch::Receiver<u64>,
+    status: u16,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Carrier {
+    async fn run<B>(mut self, mut body: B, tx: mpsc::Sender<FrameResult>, right: Right)
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BodyError>,
+    {
+        let ending = loop {
+            if !right.alive(&self.engine) {
+                let _ = tx.send(Err("the authority for this stream was revoked".into())).await;
+                break Ending::Cut;
+            }
+            tokio::select! {
+                frame = body.frame() => match frame {
+                    None => break Ending::Answered,
+                    Some(Err(error)) => {
+                        let _ = tx.send(Err(error.into())).await;
+                        break Ending::Truncated;
+                    }
+                    Some(Ok(frame)) => {
+                        if let Some(data) = frame.data_ref() {
+                            self.hasher.update(data);
+                            self.bytes = self.bytes.saturating_add(data.len() as u64);
+                        }
+                        if tx.send(Ok(frame)).await.is_err() {
+                            break Ending::Truncated;
+                        }
+                    }
+                },
+                changed = self.ended.changed() => if changed.is_err() { break Ending::Cut },
+                () = tx.closed() => break Ending::Truncated,
+            }
+        };
+        let response = Some(Digest::from_bytes(self.hasher.finalize().into()));
+        right.settle(Outcome { ending, status: self.status, response, bytes: self.bytes });
+    }
+}
+
+const CHUNKS: usize = 16;

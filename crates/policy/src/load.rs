@@ -1,0 +1,178 @@
+//! Reading and checking a set of policies.
+
+use std::collections::HashMap;
+use std::str::FromStr as _;
+
+use cedar_policy::{Effect, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use marque_core::Digest;
+use marque_core::time::Ttl;
+
+/// The schema that every policy is checked against.
+pub const SCHEMA: &str = include_str!("../../../policies/marque.cedarschema");
+
+/// The policies that are always in force.
+pub const BASELINE: &str = include_str!("../../../policies/baseline.cedar");
+
+/// One file of policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFile {
+    /// Its name, as `mail.cedar`.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A set of policies, read and checked. Swapped whole; a decision names its digest.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) all: PolicySet,
+    /// The same without the soft tier.
+    pub(crate) hard: PolicySet,
+    pub(crate) rules: HashMap<PolicyId, Rule>,
+    digest: Digest,
+}
+
+/// What a rule says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub id: String,
+    pub reason: String,
+    pub at: String,
+    pub soft: Option<Soft>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Soft {
+    pub elevation: String,
+    pub approvals: u32,
+    pub ttl: Ttl,
+}
+
+/// Why a set of policies was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub struct PolicyError {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong, and what helps.
+    pub message: String,
+}
+
+impl Snapshot {
+    /// Reads the baseline and `files`, and checks them against the schema. `digest` is the digest over all of them.
+    pub fn load(files: &[PolicyFile], digest: Digest) -> Result<Self, PolicyError> {
+        let baseline = PolicyFile { name: "baseline.cedar".into(), text: BASELINE.into() };
+        let mut snapshot = Self { all: PolicySet::new(), hard: PolicySet::new(), rules: HashMap::new(), digest };
+        let validator = Validator::new(schema()?);
+        for file in std::iter::once(&baseline).chain(files) {
+            snapshot.add(file, &validator)?;
+        }
+        Ok(snapshot)
+    }
+
+    /// The digest over all policies.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many policies there are, the baseline among them.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there are none; never, as the baseline is always there.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    fn add(&mut self, file: &PolicyFile, validator: &Validator) -> Result<(), PolicyError> {
+        let parsed = PolicySet::from_str(&file.text).map_err(|e| diagnosed(file, &e))?;
+        if let Some(template) = parsed.templates().next() {
+            return Err(error(file, line_of(&file.text, template.annotation("id")), "templates are not supported"));
+        }
+        let checked = validator.validate(&parsed, ValidationMode::Strict);
+        if let Some(wrong) = checked.validation_errors().next() {
+            let id = parsed.annotation(wrong.policy_id(), "id").map(str::to_owned);
+            let mut found = diagnosed(file, wrong);
+            if found.line == 1 {
+                found.line = line_of(&file.text, id.as_deref());
+            }
+            return Err(found);
+        }
+        for policy in parsed.policies() {
+            let line = |id: Option<&str>| line_of(&file.text, id);
+            let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned) else {
+                return Err(error(file, 1, "every policy needs a name: put `@id(\"what-it-is-for\")` before it"));
+            };
+            let at = line(Some(&id));
+            let fail = |message: &str| error(file, at, message);
+            let soft = soft(policy, &fail)?;
+            let key = PolicyId::new(&id);
+            if self.rules.contains_key(&key) {
+                return Err(fail(&format!("another policy is called `{id}` already")));
+            }
+            let reason = policy.annotation("reason").map_or_else(
+                || format!("{} `{id}`", if policy.effect() == Effect::Permit { "permitted by" } else { "forbidden by" }),
+                str::to_owned,
+            );
+            let named = policy.new_id(key.clone());
+            if soft.is_none() {
+                self.hard.add(named.clone()).map_err(|e| fail(&e.to_string()))?;
+            }
+            self.all.add(named).map_err(|e| fail(&e.to_string()))?;
+            self.rules.insert(key, Rule { id, reason, at: format!("{}:{at}", file.name), soft });
+        }
+        Ok(())
+    }
+}
+
+/// What `@elevation`, `@approvals` and `@ttl` say.
+fn soft(policy: &cedar_policy::Policy, fail: &dyn Fn(&str) -> PolicyError) -> Result<Option<Soft>, PolicyError> {
+    let Some(elevation) = policy.annotation("elevation") else {
+        return match ["approvals", "ttl"].into_iter().find(|a| policy.annotation(a).is_some()) {
+            Some(stray) => Err(fail(&format!("`@{stray}` means something only beside `@elevation`"))),
+            None => Ok(None),
+        };
+    };
+    if policy.effect() == Effect::Permit {
+        return Err(fail("`@elevation` belongs on a forbid: a permit has nothing to discharge"));
+    }
+    if elevation.is_empty() {
+        return Err(fail("`@elevation` needs a name"));
+    }
+    let discharge = format!("context.approved.contains(\"{elevation}\")");
+    if !policy.to_string().contains(&discharge) {
+        return Err(fail(&format!("no approval would discharge it: add `unless {{ {discharge} }}`")));
+    }
+    let approvals = policy.annotation("approvals").map_or(Ok(1), str::parse);
+    let approvals = approvals.ok().filter(|n| (1..=20).contains(n)).ok_or_else(|| fail("`@approvals` is a number from 1 to 20"))?;
+    let ttl = policy.annotation("ttl").map_or(Ok(Ttl::from_minutes(15)), str::parse);
+    let ttl = ttl.ok().filter(|t| t.seconds() > 0).ok_or_else(|| fail("`@ttl` is a duration such as \"15m\""))?;
+    Ok(Some(Soft { elevation: elevation.to_owned(), approvals, ttl }))
+}
+
+fn schema() -> Result<Schema, PolicyError> {
+    let at = |message: String| PolicyError { file: "marque.cedarschema".into(), line: 1, message };
+    Schema::from_cedarschema_str(SCHEMA).map(|(schema, _)| schema).map_err(|e| at(e.to_string()))
+}
+
+/// An error that knows its place, with Cedar's own help.
+fn diagnosed(file: &PolicyFile, diagnostic: &(impl miette::Diagnostic + std::fmt::Display)) -> PolicyError {
+    let place = diagnostic.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
+    let line = file.text.bytes().take(place).filter(|b| *b == b'\n').count() + 1;
+    let help = diagnostic.help().map(|h| format!("; {h}")).unwrap_or_default();
+    PolicyError { file: file.name.clone(), line, message: format!("{diagnostic}{help}") }
+}
+
+fn error(file: &PolicyFile, line: usize, message: &str) -> PolicyError {
+    PolicyError { file: file.name.clone(), line, message: message.to_owned() }
+}
+
+/// The line of a policy's `@id`, or the first.
+fn line_of(text: &str, id: Option<&str>) -> usize {
+    let Some(id) = id else { return 1 };
+    let mark = format!("@id(\"{id}\")");
+    text.lines().position(|l| l.contains(&mark)).map_or(1, |n| n + 1)
+}

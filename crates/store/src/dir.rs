@@ -1,0 +1,111 @@
+//! The state directory: private, and held by one process.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::StoreError;
+use crate::error::Result;
+
+/// A state directory. [`StateDir::lock`]ed, it belongs to this process until dropped.
+#[derive(Debug)]
+pub struct StateDir {
+    root: PathBuf,
+    _lock: Option<File>,
+}
+
+impl StateDir {
+    /// Opens or makes the directory (mode 0700) and takes its lock; fails when another process has it.
+    pub fn lock(root: &Path) -> Result<Self> {
+        make_private_dir(root)?;
+        let path = root.join("lock");
+        let file = private_file().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { root: root.to_owned(), _lock: Some(file) }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { path: root.to_owned() }),
+            Err(e) => Err(StoreError::io("lock", &path)(e.into())),
+        }
+    }
+
+    /// A directory to read from, beside the process that writes to it.
+    pub fn read_only(root: &Path) -> Result<Self> {
+        if root.join("ledger").is_dir() {
+            Ok(Self { root: root.to_owned(), _lock: None })
+        } else {
+            Err(StoreError::NotAStateDir { path: root.to_owned() })
+        }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The published form of the log: checkpoint, tiles, entry bundles.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger")
+    }
+
+    /// The log's segments.
+    pub fn segments(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// The views' database.
+    pub fn views(&self) -> PathBuf {
+        self.root.join("views.db")
+    }
+
+    /// A private file's content, if there is one.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.root.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("read", &path)(e)),
+        }
+    }
+
+    /// Writes a private file (mode 0600) so that after a crash it is whole, old or new.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.root.join(name);
+        if let Some(parent) = path.parent() {
+            make_private_dir(parent)?;
+        }
+        write_whole(&path, bytes, 0o600)
+    }
+}
+
+/// Makes a directory and those above it, mode 0700.
+pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StoreError::io("make directory", path))
+}
+
+/// Replaces a file: temporary file, fsync, rename, fsync of the directory.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = private_file()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(mode)
+        .open(&temporary)
+        .map_err(StoreError::io("create", &temporary))?;
+    file.write_all(bytes).map_err(StoreError::io("write", &temporary))?;
+    file.sync_all().map_err(StoreError::io("sync", &temporary))?;
+    std::fs::rename(&temporary, path).map_err(StoreError::io("rename to", path))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(StoreError::io("sync directory", dir))
+}
+
+pub(crate) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}

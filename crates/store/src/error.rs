@@ -1,0 +1,76 @@
+//! The one error of this crate.
+
+use std::path::PathBuf;
+
+/// What the store could not do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error("cannot {what} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process holds the state directory.
+    #[error("state directory `{}` is in use by another marque process", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The state directory is not one.
+    #[error("`{}` is not a marque state directory: run `marque serve --state {}` to make one", path.display(), path.display())]
+    NotAStateDir {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Written data does not read back as it was written, and it is not the torn end of the last batch.
+    #[error("the log is damaged: {what}")]
+    Damaged {
+        /// What, and where.
+        what: String,
+    },
+    /// The log's history differs from a head that was once published: never continue (I6).
+    #[error("the log contradicts its published head: {what}")]
+    Contradicted {
+        /// How.
+        what: String,
+    },
+    /// A write failed earlier; nothing more is accepted until a restart.
+    #[error("the log has stopped: {why}")]
+    Stopped {
+        /// What failed.
+        why: String,
+    },
+    /// An entry above the format's limit of 65,535 bytes.
+    #[error("an event of {0} bytes is above the limit of 65535")]
+    TooLarge(usize),
+    /// The tree, a tile or a checkpoint.
+    #[error("ledger")]
+    Ledger(#[from] marque_ledger::LedgerError),
+    /// The views.
+    #[error("views")]
+    Views(#[from] rusqlite::Error),
+    /// An entry that does not parse as an event.
+    #[error("entry {index} is not an event")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+/// The result of this crate.
+pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,0 +1,110 @@
+//! The one thread that writes: natural batching, and a stop for good at the first failed write.
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::{oneshot, watch};
+
+use super::SEGMENT_BYTES;
+use super::batch;
+use super::segments::{Segments, Tail};
+use crate::error::Result;
+
+/// An append that waits to be written.
+pub(super) struct Job {
+    pub first: u64,
+    pub entries: Vec<Vec<u8>>,
+    pub done: oneshot::Sender<std::result::Result<u64, String>>,
+}
+
+pub(super) struct Writer {
+    segments: Arc<Segments>,
+    queue: mpsc::Receiver<Job>,
+    durable: watch::Sender<u64>,
+    spares: mpsc::Receiver<Result<PathBuf>>,
+    tail: Option<Tail>,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(segments: Arc<Segments>, queue: mpsc::Receiver<Job>, durable: watch::Sender<u64>) -> Result<Self> {
+        // A rendezvous channel: while one prepared file waits to be taken, no other is made.
+        let (give, spares) = mpsc::sync_channel(0);
+        let tail = segments.tail();
+        let preparer = Arc::clone(&segments);
+        let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(move || while give.send(preparer.prepare()).is_ok() {});
+        spawned.map_err(|source| crate::StoreError::Io { what: "start a thread for", path: PathBuf::from("log"), source })?;
+        Ok(Self { segments, queue, durable, spares, tail, buffer: Vec::new() })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut stopped: Option<String> = None;
+        while let Ok(job) = self.queue.recv() {
+            let jobs = self.gather(job);
+            // After a failed write nobody knows what is on the disk: nothing more is accepted, and nothing is retried.
+            let result = match &stopped {
+                Some(why) => Err(why.clone()),
+                None => self.commit(&jobs).map_err(|e| describe(&e)),
+            };
+            if let Err(why) = &result {
+                stopped = Some(why.clone());
+            }
+            for job in jobs {
+                let _ = job.done.send(result.clone().map(|()| job.first));
+            }
+        }
+    }
+
+    /// The job and all that queued behind it, up to the size of a batch.
+    fn gather(&self, first: Job) -> Vec<Job> {
+        let size = |job: &Job| job.entries.iter().map(|e| e.len() + 4).sum::<usize>();
+        let mut bytes = size(&first);
+        let mut jobs = vec![first];
+        while bytes < BATCH_BYTES {
+            let Ok(job) = self.queue.try_recv() else { break };
+            bytes += size(&job);
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    fn commit(&mut self, jobs: &[Job]) -> Result<()> {
+        let Some(first) = jobs.first().map(|j| j.first) else { return Ok(()) };
+        let entries = || jobs.iter().flat_map(|j| &j.entries).map(Vec::as_slice);
+        let count = entries().count() as u32;
+        if count == 0 {
+            return Ok(());
+        }
+        self.buffer.clear();
+        batch::encode(&mut self.buffer, first, entries());
+        let mut tail = match self.tail.take() {
+            Some(tail) if tail.offset.saturating_add(self.buffer.len() as u64) <= SEGMENT_BYTES => tail,
+            _ => self.next_segment(first)?,
+        };
+        tail.segment.write(&self.buffer, tail.offset)?;
+        self.segments.wrote(&tail, first, count, self.buffer.len());
+        tail.offset = tail.offset.saturating_add(self.buffer.len() as u64);
+        self.tail = Some(tail);
+        self.durable.send_replace(first.saturating_add(u64::from(count)));
+        Ok(())
+    }
+
+    fn next_segment(&self, first: u64) -> Result<Tail> {
+        let ended = |_| crate::StoreError::Stopped { why: "no segment is being prepared".into() };
+        let spare = self.spares.recv().map_err(ended)??;
+        self.segments.begin(&spare, first)
+    }
+}
+
+/// The whole chain of an error in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(e) = source {
+        text = format!("{text}: {e}");
+        source = e.source();
+    }
+    text
+}
+
+const BATCH_BYTES: usize = 4 << 20;

@@ -1,0 +1,141 @@
+//! One event into the tables.
+
+use marque_core::event::{Body, Event};
+use marque_core::task::Task;
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use crate::error::Result;
+
+pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> Result<()> {
+    let keep = event.what.is_replayed() || matches!(event.what, Body::AttestationRefused { .. } | Body::IssueRefused { .. });
+    if keep {
+        db.prepare_cached("INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+            seq,
+            event.what.kind(),
+            event.ts.micros(),
+            event.by.to_string(),
+            event.what.is_replayed(),
+            String::from_utf8_lossy(bytes)
+        ])?;
+    }
+    match &event.what {
+        Body::InstanceAttested { instance } => {
+            db.prepare_cached("INSERT OR REPLACE INTO instances VALUES (?1, ?2, ?3, ?4, NULL, ?5)")?.execute(params![
+                instance.id.to_string(),
+                seq,
+                instance.identity.to_string(),
+                instance.since.micros(),
+                json(instance)
+            ])?;
+        }
+        Body::InstanceEnded { instance } => {
+            db.prepare_cached("UPDATE instances SET ended = ?2 WHERE id = ?1")?
+                .execute(params![instance.to_string(), event.ts.micros()])?;
+        }
+        Body::TaskStarted { task: started } => task(db, seq, started, None)?,
+        Body::TaskFinished { task } => {
+            db.prepare_cached("UPDATE tasks SET ended = ?2 WHERE id = ?1")?.execute(params![task.to_string(), event.ts.micros()])?;
+        }
+        Body::LeaseIssued { lease } => {
+            db.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
+                lease.id.to_string(),
+                seq,
+                lease.class.as_str(),
+                lease.identity.to_string(),
+                lease.instance.to_string(),
+                lease.task.map(|t| t.to_string()),
+                lease.issued.micros(),
+                lease.expires.micros(),
+                json(lease)
+            ])?;
+        }
+        Body::ElevationRequested { elevation } => {
+            db.prepare_cached("INSERT OR REPLACE INTO elevations VALUES (?1, ?2, ?3, 'pending', ?4)")?.execute(params![
+                elevation.id.to_string(),
+                seq,
+                elevation.call.task.to_string(),
+                json(elevation)
+            ])?;
+        }
+        Body::ElevationApproved { elevation, task: started, .. } => {
+            task(db, seq, started, Some(elevation.to_string()))?;
+            elevation_status(db, &elevation.to_string(), "approved")?;
+        }
+        Body::ElevationRefused { elevation, .. } => elevation_status(db, &elevation.to_string(), "refused")?,
+        Body::ElevationExpired { elevation } => elevation_status(db, &elevation.to_string(), "expired")?,
+        Body::Revoked { target, epoch, why } => {
+            db.prepare_cached("INSERT OR REPLACE INTO revocations VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+                seq,
+                target.to_string(),
+                epoch.0,
+                event.ts.micros(),
+                event.by.to_string(),
+                why
+            ])?;
+        }
+        Body::Decided(decided) => {
+            db.prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)")?.execute(params![
+                seq,
+                decided.record.to_string(),
+                event.ts.micros(),
+                decided.identity.to_string(),
+                decided.task.to_string(),
+                decided.resource.to_string(),
+                decided.effect.as_str(),
+                json(decided)
+            ])?;
+            let mut insert = db.prepare_cached("INSERT INTO contents VALUES (?1, ?2, ?3)")?;
+            for content in &decided.contents {
+                insert.execute(params![content.exact.to_string(), 0, seq])?;
+                if content.normalised != content.exact {
+                    insert.execute(params![content.normalised.to_string(), 1, seq])?;
+                }
+            }
+        }
+        Body::Settled { record, outcome } => {
+            db.prepare_cached("UPDATE records SET settled = ?2, outcome = ?3 WHERE id = ?1")?.execute(params![
+                record.to_string(),
+                seq,
+                json(outcome)
+            ])?;
+        }
+        Body::LogStarted { .. }
+        | Body::PersonAdded { .. }
+        | Body::IdentityApplied { .. }
+        | Body::IdentityMoved { .. }
+        | Body::ResourceApplied { .. }
+        | Body::ToolPinned { .. }
+        | Body::PolicyFile { .. }
+        | Body::PolicyActivated { .. }
+        | Body::AttestationRefused { .. }
+        | Body::IssueRefused { .. }
+        | Body::ElevationVoted { .. } => {}
+    }
+    Ok(())
+}
+
+fn task(db: &Connection, seq: u64, task: &Task, elevation: Option<String>) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL, ?8, ?9)")?.execute(params![
+        task.id.to_string(),
+        seq,
+        task.parent.map(|p| p.to_string()),
+        task.actor.to_string(),
+        task.principal.to_string(),
+        task.started.micros(),
+        task.expires.micros(),
+        elevation,
+        json(task)
+    ])?;
+    Ok(())
+}
+
+fn elevation_status(db: &Connection, id: &str, status: &str) -> Result<()> {
+    db.prepare_cached("UPDATE elevations SET status = ?2 WHERE id = ?1")?.execute(params![id, status])?;
+    Ok(())
+}
+
+/// Values of `core` hold no map with keys that are not strings, so they always serialize.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,87 @@
+//! The one error of this crate.
+
+/// What this crate returns.
+pub type Result<T, E = SvidError> = std::result::Result<T, E>;
+
+/// Why a credential was not issued or not accepted (X509-SVID §5, JWT-SVID §4).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SvidError {
+    /// A key could not be generated, read or used.
+    #[error("the key could not be generated, read or used")]
+    Key,
+    /// The X.509 certificate could not be built (X509-SVID §3).
+    #[error("the certificate could not be built")]
+    Build(#[from] rcgen::Error),
+    /// The token could not be signed (JWT-SVID §2).
+    #[error("the token could not be signed")]
+    Sign(#[source] jsonwebtoken::errors::Error),
+    /// JSON could not be read or written.
+    #[error("the JSON could not be read or written")]
+    Json(#[from] serde_json::Error),
+    /// What was kept of an authority does not fit together.
+    #[error("the stored authority is damaged: {0}")]
+    Stored(&'static str),
+    /// A bundle is made of at least one authority (SPIFFE Trust Domain and Bundle §4).
+    #[error("a bundle needs at least one authority")]
+    NoAuthority,
+    /// The identifier belongs to another trust domain (X509-SVID §5, Workload API §4.6).
+    #[error("`{0}` is of another trust domain")]
+    TrustDomain(String),
+    /// Only an identifier with a path names a workload (X509-SVID §5.2, JWT-SVID §3.1).
+    #[error("`{0}` has no path, so it names no workload")]
+    NoPath(String),
+    /// The text cannot stand in a DNS name of the subject alternative names (RFC 5280 §4.2.1.6).
+    #[error("`{0}` is not a DNS name")]
+    DnsName(String),
+    /// At least one audience, none of them empty (JWT-SVID §3.2).
+    #[error("the audience is empty")]
+    NoAudience,
+    /// The authority is not valid at this moment, or what it issued would already have ended.
+    #[error("the authority is not valid now or the lifetime is zero")]
+    Lifetime,
+    /// The token is longer than any this crate issues.
+    #[error("the token is too long")]
+    TokenSize,
+    /// The token is not a JWS in compact serialization (JWT-SVID §2).
+    #[error("the token is not a compact JWS: {0}")]
+    TokenForm(&'static str),
+    /// The algorithm is not allowed for this kind of token, or not for this key (JWT-SVID §2.1).
+    #[error("the algorithm `{0}` is not allowed")]
+    Algorithm(String),
+    /// The `typ` header is not that of the expected kind of token (JWT-SVID §2.3, RFC 9068 §4).
+    #[error("the token type `{0}` is not the one expected")]
+    TokenType(String),
+    /// The bundle holds no key of this name (JWT-SVID §2.2).
+    #[error("the key `{0}` is not in the bundle")]
+    UnknownKey(String),
+    /// The signature does not verify (JWT-SVID §4).
+    #[error("the signature is wrong")]
+    Signature,
+    /// A claim is missing or malformed (JWT-SVID §3, RFC 9068 §2.2).
+    #[error("the claim `{0}` is missing or malformed")]
+    Claim(&'static str),
+    /// The token or certificate has ended (JWT-SVID §3.3, RFC 5280 §6.1.3).
+    #[error("the credential has expired")]
+    Expired,
+    /// The token or certificate starts, or was issued, in the future (RFC 7519 §4.1.5, RFC 5280 §6.1.3).
+    #[error("the credential is not valid yet")]
+    NotYetValid,
+    /// The token is meant for someone else (JWT-SVID §3.2).
+    #[error("the token is not for the audience `{0}`")]
+    Audience(String),
+    /// The token is of another issuer (RFC 9068 §4).
+    #[error("the token is not of the issuer `{0}`")]
+    Issuer(String),
+    /// The certificate breaks a rule of the profile (X509-SVID §5.2).
+    #[error("the certificate is refused: {0}")]
+    Certificate(&'static str),
+    /// No path leads from the certificate to an authority of the bundle (X509-SVID §5.1).
+    #[error("the certificate chain does not lead to an authority of `{0}`")]
+    Chain(String),
+}
+
+/// Text of unknown origin, made fit for a message: short, and without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
+}
