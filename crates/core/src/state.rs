@@ -112,8 +112,10 @@ impl State {
                 self.leases.insert(lease.id, lease.clone());
             }
             Body::Decided(decided) => {
-                if decided.effect == Effect::Allow {
-                    self.count(decided.task);
+                if decided.effect == Effect::Allow
+                    && let Some(task) = self.tasks.get(&decided.task).cloned()
+                {
+                    self.count(&task, 1);
                 }
             }
             Body::ElevationRequested { elevation } => {
@@ -136,12 +138,11 @@ impl State {
         }
     }
 
-    /// Counts an allowed call for its task and every task above it.
-    pub fn count(&mut self, task: TaskId) {
-        let above = self.tasks.get(&task).map(|t| t.lineage.clone()).unwrap_or_default();
-        for id in above.into_iter().chain([task]) {
-            let calls = self.usage.entry(id).or_default();
-            *calls = calls.saturating_add(1);
+    /// Counts allowed calls for a task and every task above it.
+    pub fn count(&mut self, task: &Task, calls: u64) {
+        for id in task.lineage.iter().chain([&task.id]) {
+            let used = self.usage.entry(*id).or_default();
+            *used = used.saturating_add(calls);
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
 use crate::error::{EngineError, Result};
-use crate::observe::{parent_of, start_time};
+use crate::observe::{descends_from, start_time};
 use crate::open::Engine;
 
 /// A launch: what a person started under an identity and a task, and the process that all of it hangs from.
@@ -163,15 +163,5 @@ fn identify<'a>(state: &'a State, seen: &BTreeSet<Selector>, launch: Option<&Lau
 
 /// Whether a process was started by the launcher, at any depth, and the launcher is still the same process.
 fn descends(pid: u32, launch: &Launch) -> bool {
-    let mut at = pid;
-    for _ in 0..MAX_ANCESTORS {
-        match parent_of(at) {
-            Ok(parent) if parent == launch.pid => return start_time(parent).ok() == Some(launch.started),
-            Ok(parent) if parent > 1 => at = parent,
-            _ => return false,
-        }
-    }
-    false
+    descends_from(pid, launch.pid) && start_time(launch.pid).ok() == Some(launch.started)
 }
-
-const MAX_ANCESTORS: usize = 64;

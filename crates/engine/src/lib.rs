@@ -36,7 +36,7 @@ pub use env::{Clock, Entropy, Env, SystemClock, SystemEntropy};
 pub use error::{EngineError, Result};
 pub use exchange::{Exchange, Exchanged, TokenType};
 pub use issue::{IssuedX509, ValidatedJwt};
-pub use observe::{observe, parent_of, start_time};
+pub use observe::{observe, owner_of_connection, start_time};
 pub use open::{Engine, Options};
 pub use revoke::Revoked;
 pub use secrets::InjectedSecret;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
+use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,49 @@ pub fn start_time(pid: u32) -> std::io::Result<u64> {
 pub fn parent_of(pid: u32) -> std::io::Result<u32> {
     stat_field(pid, 4).map(|parent| u32::try_from(parent).unwrap_or(0))
 }
+
+/// The process that holds the other end of a loopback TCP connection, among those that descend from `ancestor`.
+///
+/// `theirs` and `ours` are the addresses of the two ends. The kernel's table names the socket; only a process that has
+/// that very socket open is its owner, whatever it says.
+pub fn owner_of_connection(theirs: SocketAddrV4, ours: SocketAddrV4, ancestor: u32) -> std::io::Result<Option<u32>> {
+    let table = std::fs::read_to_string("/proc/net/tcp")?;
+    let address = |a: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(a.ip().octets()), a.port());
+    let (local, remote) = (address(theirs), address(ours));
+    let inode = table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let matches = fields.get(1) == Some(&local.as_str()) && fields.get(2) == Some(&remote.as_str());
+        matches.then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))?
+    });
+    let Some(socket) = inode else { return Ok(None) };
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        if descends_from(pid, ancestor) && holds(&entry.path().join("fd"), &socket) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `ancestor` started `pid`, at any depth.
+pub fn descends_from(pid: u32, ancestor: u32) -> bool {
+    let mut at = pid;
+    for _ in 0..MAX_ANCESTORS {
+        match parent_of(at) {
+            Ok(parent) if parent == ancestor => return true,
+            Ok(parent) if parent > 1 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn holds(fds: &Path, socket: &str) -> bool {
+    let open = std::fs::read_dir(fds).into_iter().flatten().flatten();
+    open.into_iter().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == socket))
+}
+
+const MAX_ANCESTORS: usize = 64;
 
 /// A numeric field of `/proc/<pid>/stat`. The second field is the program's name in parentheses and may hold anything,
 /// so counting starts behind the last of them.

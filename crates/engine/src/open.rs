@@ -230,9 +230,7 @@ fn replay(views: &Views, now: Timestamp) -> Result<Live> {
     })?;
     live.state.usage.clear();
     for (task, calls) in views.usage()? {
-        for _ in 0..calls {
-            live.state.count(task);
-        }
+        live.state.count(&task, calls);
     }
     live.last = live.last.max(now);
     let last = live.last;

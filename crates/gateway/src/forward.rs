@@ -1,12 +1,14 @@
 //! Carrying a response back: digested on the way, never buffered, cut when its authority ends.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::{HeaderValue, Response};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::BoxBody;
 use marque_core::Digest;
 use marque_core::record::{Ending, Outcome};
 use marque_engine::{Engine, Passage, Permit};
@@ -14,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use crate::reply::{Answer, BodyError, RECORD_HEADER};
+use crate::upstream::UpstreamResponse;
 
 /// By what right a response is carried.
 pub enum Right {
@@ -43,11 +46,7 @@ impl Right {
 }
 
 /// Streams a response to the caller and settles the right when it ends, however it ends.
-pub fn carry<B>(engine: &Arc<Engine>, response: Response<B>, right: Right) -> Answer
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BodyError>,
-{
+pub fn carry(engine: &Arc<Engine>, response: UpstreamResponse, right: Right) -> Answer {
     let (mut parts, body) = response.into_parts();
     if let Right::Permit(permit) = &right
         && let Ok(value) = HeaderValue::try_from(permit.record().to_string())
@@ -55,25 +54,24 @@ where
         parts.headers.insert(RECORD_HEADER, value);
     }
     let (tx, rx) = mpsc::channel(CHUNKS);
-    // Subscribed before the check, so that no revocation falls between the two.
+    // Subscribed before the first check, so that no revocation falls between the two.
     let ended = engine.watch_ended();
     let carrier = Carrier { engine: Arc::clone(engine), ended, status: parts.status.as_u16(), hasher: Sha256::new(), bytes: 0 };
     tokio::spawn(carrier.run(body, tx, right));
-    let stream = futures_util::stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|item| (item, rx)) });
-    Response::from_parts(parts, BodyExt::boxed(StreamBody::new(stream.boxed_sync_frames())))
-}
-
-/// Names the stream's item type once.
-trait Frames: Sized {
-    fn boxed_sync_frames(self) -> SyncFrames;
+    Response::from_parts(parts, Carried(rx).boxed())
 }
 
 type FrameResult = Result<Frame<Bytes>, BodyError>;
-type SyncFrames = std::pin::Pin<Box<dyn futures_util::Stream<Item = FrameResult> + Send + Sync>>;
 
-impl<S: futures_util::Stream<Item = FrameResult> + Send + Sync + 'static> Frames for S {
-    fn boxed_sync_frames(self) -> SyncFrames {
-        Box::pin(self)
+/// The body that the caller sees: what the carrier lets through.
+struct Carried(mpsc::Receiver<FrameResult>);
+
+impl Body for Carried {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
+        self.0.poll_recv(cx)
     }
 }
 
@@ -86,21 +84,17 @@ struct Carrier {
 }
 
 impl Carrier {
-    async fn run<B>(mut self, mut body: B, tx: mpsc::Sender<FrameResult>, right: Right)
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BodyError>,
-    {
+    async fn run(mut self, mut body: BoxBody<Bytes, BodyError>, tx: mpsc::Sender<FrameResult>, right: Right) {
         let ending = loop {
             if !right.alive(&self.engine) {
-                let _ = tx.send(Err("the authority for this stream was revoked".into())).await;
+                let _ = tx.send(Err(BodyError("the authority for this stream was revoked".into()))).await;
                 break Ending::Cut;
             }
             tokio::select! {
                 frame = body.frame() => match frame {
                     None => break Ending::Answered,
                     Some(Err(error)) => {
-                        let _ = tx.send(Err(error.into())).await;
+                        let _ = tx.send(Err(error)).await;
                         break Ending::Truncated;
                     }
                     Some(Ok(frame)) => {

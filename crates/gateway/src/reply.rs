@@ -11,8 +11,10 @@ use marque_engine::EngineError;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// The error of a response body that was cut.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// The error of a response body that broke off or was cut.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BodyError(pub String);
 
 /// Every response of the gateway.
 pub type Answer = Response<BoxBody<Bytes, BodyError>>;

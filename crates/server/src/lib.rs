@@ -1,1 +1,15 @@
-//! placeholder
+//! The surfaces: thin. Parse, one engine call, render.
+//!
+//! [`workload`] is the SPIFFE Workload API on a Unix socket, [`oauth`] the token endpoint and the public keys on TLS,
+//! [`api`] the administration API on a Unix socket, [`launch`] the sockets of one `marque run`.
+
+pub mod api;
+pub mod launch;
+mod oauth;
+pub mod pb;
+mod serve;
+pub mod tls;
+pub mod workload;
+
+pub use oauth::router as oauth_router;
+pub use serve::{Peer, bind_unix, http, peer_of, unix_connections};

@@ -46,9 +46,14 @@ pub enum StoreError {
         /// What failed.
         why: String,
     },
-    /// An entry above the format's limit of 65,535 bytes.
-    #[error("an event of {0} bytes is above the limit of 65535")]
-    TooLarge(usize),
+    /// An entry or an append above the format's limit.
+    #[error("{bytes} bytes are above the log's limit of {limit}")]
+    TooLarge {
+        /// How many there are.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The tree, a tile or a checkpoint.
     #[error("ledger")]
     Ledger(#[from] marque_ledger::LedgerError),

@@ -52,7 +52,11 @@ impl Tiles {
             return Err(StoreError::Contradicted { what: format!("the tiles of size {} have root {}, the head says {}", head.size, tree.root(), head.root) });
         }
         let bundle = match Bundle::in_tree(head.size / WIDTH, head.size) {
-            Some(open) if open.width < WIDTH as u16 => read_bundle(dir, open)?,
+            Some(open) if open.width < WIDTH as u16 => {
+                let bytes = read_bundle(dir, open)?;
+                check_bundle(&bytes, &Disk { dir, size: head.size }, open)?;
+                bytes
+            }
             _ => Vec::new(),
         };
         let signed = std::fs::read_to_string(dir.join("checkpoint")).ok().and_then(|c| c.lines().nth(1)?.parse().ok());
@@ -198,6 +202,16 @@ fn partial_paths(size: u64) -> Vec<String> {
 fn read_bundle(dir: &Path, bundle: Bundle) -> Result<Vec<u8>> {
     let path = dir.join(bundle.path());
     std::fs::read(&path).map_err(StoreError::io("read", &path))
+}
+
+/// The open bundle is written again when it grows: bit rot in it must not get into the full one.
+fn check_bundle(bytes: &[u8], tiles: &Disk<'_>, bundle: Bundle) -> Result<()> {
+    let hashes = tiles.read_tile(Tile { level: 0, index: bundle.index, width: bundle.width })?;
+    let entries = decode_bundle(bytes)?;
+    if entries.len() == hashes.len() && entries.iter().zip(&hashes).all(|(entry, hash)| leaf_hash(entry) == *hash) {
+        return Ok(());
+    }
+    Err(StoreError::Damaged { what: format!("bundle `{}` does not hash to its tile", bundle.path()) })
 }
 
 fn read_head(dir: &Path) -> Result<Option<Head>> {

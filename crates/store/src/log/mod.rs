@@ -27,6 +27,9 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// The format's limit for one entry (tlog-tiles: a bundle's length field has 16 bits).
 pub const MAX_ENTRY: usize = 65_535;
 
+/// The most that one append may hold: a batch gathers up to this and one append more, and must fit into a segment.
+pub const MAX_APPEND: usize = 4 << 20;
+
 /// The log, shared by all who append and read. Dropping the last handle waits for the writer to finish.
 #[derive(Debug)]
 pub struct Log {
@@ -89,7 +92,11 @@ impl Log {
     /// Queues entries as one atomic append. The order of calls is the order of entries.
     pub fn append(&self, entries: Vec<Vec<u8>>) -> Result<Pending> {
         if let Some(large) = entries.iter().find(|e| e.len() > MAX_ENTRY) {
-            return Err(StoreError::TooLarge(large.len()));
+            return Err(StoreError::TooLarge { bytes: large.len(), limit: MAX_ENTRY });
+        }
+        let bytes = entries.iter().map(|e| e.len().saturating_add(4)).sum();
+        if bytes > MAX_APPEND {
+            return Err(StoreError::TooLarge { bytes, limit: MAX_APPEND });
         }
         let (done, answer) = oneshot::channel();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

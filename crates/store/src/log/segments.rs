@@ -113,12 +113,14 @@ impl Segments {
         if name.exists() {
             return Ok(name);
         }
-        let mut file = private_file().create(true).truncate(true).write(true).open(&name).map_err(StoreError::io("create", &name))?;
+        let unready = name.with_extension("unready");
+        let mut file = private_file().create(true).truncate(true).write(true).open(&unready).map_err(StoreError::io("create", &unready))?;
         let zeros = vec![0; 1 << 20];
         for _ in 0..SEGMENT_BYTES >> 20 {
             file.write_all(&zeros).map_err(StoreError::io("preallocate", &name))?;
         }
         file.sync_all().map_err(StoreError::io("sync", &name))?;
+        std::fs::rename(&unready, &name).map_err(StoreError::io("rename to", &name))?;
         Ok(name)
     }
 
@@ -145,12 +147,10 @@ impl Segments {
         let mut next = from;
         while next < until && taken < bytes {
             let Some((first, payload)) = self.batch_with(next)? else { break };
-            for (n, entry) in batch::entries(&payload).enumerate() {
-                let index = first.saturating_add(n as u64);
-                if index >= next && index < until {
-                    taken += entry.len();
-                    out.push((index, entry.to_vec()));
-                }
+            let indexed = (first..).zip(batch::entries(&payload)).filter(|(index, _)| (next..until).contains(index));
+            for (index, entry) in indexed {
+                taken += entry.len();
+                out.push((index, entry.to_vec()));
             }
             next = out.last().map_or(until, |(index, _)| index.saturating_add(1));
         }
@@ -159,19 +159,21 @@ impl Segments {
 
     /// The batch that holds entry `index`.
     fn batch_with(&self, index: u64) -> Result<Option<(u64, Vec<u8>)>> {
-        let (segment, offset, bytes) = {
+        let (segment, offset, bytes, first) = {
             let inner = self.lock();
             let at = inner.batches.partition_point(|p| p.first.saturating_add(u64::from(p.count)) <= index);
             match inner.batches.get(at) {
-                Some(p) if p.first <= index => (Arc::clone(&p.segment), p.offset, p.bytes),
+                Some(p) if p.first <= index => (Arc::clone(&p.segment), p.offset, p.bytes, p.first),
                 _ => return Ok(None),
             }
         };
         let mut buffer = vec![0; bytes];
         segment.file.read_exact_at(&mut buffer, offset).map_err(StoreError::io("read", &segment.path))?;
         match batch::decode(&buffer) {
-            Some((found, payload)) => Ok(Some((found.first, payload.to_vec()))),
-            None => Err(StoreError::Damaged { what: format!("the batch of entry {index} in `{}`", segment.path.display()) }),
+            Some((found, payload)) if found.first == first => Ok(Some((first, payload.to_vec()))),
+            // The segment was retired while it was read: its entries are in the tiles.
+            _ if index < self.first() => Ok(None),
+            _ => Err(StoreError::Damaged { what: format!("the batch of entry {index} in `{}`", segment.path.display()) }),
         }
     }
 

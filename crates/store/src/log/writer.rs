@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{oneshot, watch};
 
-use super::SEGMENT_BYTES;
+use super::{MAX_APPEND, SEGMENT_BYTES};
 use super::batch;
 use super::segments::{Segments, Tail};
 use crate::error::Result;
@@ -22,6 +22,7 @@ pub(super) struct Writer {
     queue: mpsc::Receiver<Job>,
     durable: watch::Sender<u64>,
     spares: mpsc::Receiver<Result<PathBuf>>,
+    preparer: std::thread::JoinHandle<()>,
     tail: Option<Tail>,
     buffer: Vec<u8>,
 }
@@ -32,9 +33,11 @@ impl Writer {
         let (give, spares) = mpsc::sync_channel(0);
         let tail = segments.tail();
         let preparer = Arc::clone(&segments);
-        let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(move || while give.send(preparer.prepare()).is_ok() {});
-        spawned.map_err(|source| crate::StoreError::Io { what: "start a thread for", path: PathBuf::from("log"), source })?;
-        Ok(Self { segments, queue, durable, spares, tail, buffer: Vec::new() })
+        let preparer = std::thread::Builder::new()
+            .name("log-prepare".into())
+            .spawn(move || while give.send(preparer.prepare()).is_ok() {})
+            .map_err(|source| crate::StoreError::Io { what: "start a thread for", path: PathBuf::from("log"), source })?;
+        Ok(Self { segments, queue, durable, spares, preparer, tail, buffer: Vec::new() })
     }
 
     pub(super) fn run(mut self) {
@@ -53,6 +56,9 @@ impl Writer {
                 let _ = job.done.send(result.clone().map(|()| job.first));
             }
         }
+        // The preparer must not write to a file that the next opening takes for its own.
+        drop(self.spares);
+        let _ = self.preparer.join();
     }
 
     /// The job and all that queued behind it, up to the size of a batch.
@@ -60,7 +66,7 @@ impl Writer {
         let size = |job: &Job| job.entries.iter().map(|e| e.len() + 4).sum::<usize>();
         let mut bytes = size(&first);
         let mut jobs = vec![first];
-        while bytes < BATCH_BYTES {
+        while bytes < MAX_APPEND {
             let Ok(job) = self.queue.try_recv() else { break };
             bytes += size(&job);
             jobs.push(job);
@@ -106,5 +112,3 @@ fn describe(error: &dyn std::error::Error) -> String {
     }
     text
 }
-
-const BATCH_BYTES: usize = 4 << 20;

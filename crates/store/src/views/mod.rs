@@ -58,13 +58,17 @@ impl Views {
     pub fn catch_up(&self, log: &Log, tiles: &Mutex<Tiles>) -> Result<u64> {
         let mut db = self.lock();
         let mut next = covers(&db)?;
-        loop {
-            let entries = if next < log.first() {
-                tiles.lock().unwrap_or_else(PoisonError::into_inner).read(next)?
-            } else {
-                log.read(next, READ_BYTES)?
+        if next > log.durable() {
+            // These views are of a longer log: a restored one is shorter. They are of no use.
+            *db = Connection::open_in_memory()?;
+            *db = make(&self.path)?;
+            next = 0;
+        }
+        while next < log.durable() {
+            let entries = entries(log, tiles, next)?;
+            let Some((last, _)) = entries.last() else {
+                return Err(StoreError::Damaged { what: format!("entry {next} is durable and cannot be read") });
             };
-            let Some((last, _)) = entries.last() else { break };
             let covered = last.saturating_add(1);
             let tx = db.transaction()?;
             for (index, bytes) in &entries {
@@ -81,6 +85,17 @@ impl Views {
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Entries from `next` on: from the log's segments, or from the tiles where those have been retired.
+fn entries(log: &Log, tiles: &Mutex<Tiles>, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+    if next >= log.first() {
+        let entries = log.read(next, READ_BYTES)?;
+        if !entries.is_empty() {
+            return Ok(entries);
+        }
+    }
+    tiles.lock().unwrap_or_else(PoisonError::into_inner).read(next)
 }
 
 fn covers(db: &Connection) -> Result<u64> {

@@ -1,6 +1,7 @@
 //! One event into the tables.
 
 use marque_core::event::{Body, Event};
+use marque_core::revocation::Target;
 use marque_core::task::Task;
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -65,6 +66,9 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> R
         Body::ElevationRefused { elevation, .. } => elevation_status(db, &elevation.to_string(), "refused")?,
         Body::ElevationExpired { elevation } => elevation_status(db, &elevation.to_string(), "expired")?,
         Body::Revoked { target, epoch, why } => {
+            if let Target::Elevation(id) = target {
+                elevation_status(db, &id.to_string(), "expired")?;
+            }
             db.prepare_cached("INSERT OR REPLACE INTO revocations VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
                 seq,
                 target.to_string(),

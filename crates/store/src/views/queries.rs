@@ -73,13 +73,14 @@ impl Views {
         Ok(())
     }
 
-    /// How many calls each task was allowed.
-    pub fn usage(&self) -> Result<Vec<(TaskId, u64)>> {
+    /// How many calls were allowed under each task, ended or not.
+    pub fn usage(&self) -> Result<Vec<(Task, u64)>> {
         let db = self.lock();
-        let mut statement = db.prepare("SELECT task, COUNT(*) FROM records WHERE effect = 'allow' GROUP BY task")?;
-        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)))?;
-        let parsed = rows.map(|row| row.map(|(task, n)| task.parse().ok().map(|t| (t, n))));
-        Ok(parsed.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let sql = "SELECT t.body, r.calls FROM (SELECT task, COUNT(*) AS calls FROM records WHERE effect = 'allow' GROUP BY task) r \
+                   JOIN tasks t ON t.id = r.task";
+        let mut statement = db.prepare(sql)?;
+        let rows = statement.query_map([], |row| Ok((body(row, 0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Records that carried a text with this digest, the newest first.

@@ -48,7 +48,8 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut log = Log::open(dir.path(), 0).unwrap();
-        let (mut lengths, mut pending) = (Vec::new(), Vec::new());
+        let mut lengths: Vec<usize> = Vec::new();
+        let mut pending = Vec::new();
         for (n, sizes) in appends.into_iter().enumerate() {
             if n == reopened_at {
                 // Closing writes what is queued: nobody waits for it here.
@@ -117,7 +118,7 @@ fn an_entry_above_the_limit_is_refused_and_the_log_goes_on() {
     let log = Log::open(dir.path(), 0).unwrap();
     assert_eq!(append(&log, vec![vec![1; 65_535]]), 0);
     let refused = log.append(vec![b"fine".to_vec(), vec![2; 65_536], b"fine".to_vec()]);
-    assert!(matches!(refused, Err(StoreError::TooLarge(65_536))));
+    assert!(matches!(refused, Err(StoreError::TooLarge { bytes: 65_536, .. })));
     assert_eq!(log.durable(), 1, "nothing of it is written");
     assert_eq!(append(&log, Vec::new()), 1, "nothing at all is durable at once");
     assert_eq!(append(&log, vec![Vec::new(), b"next".to_vec()]), 1);
@@ -134,7 +135,7 @@ fn an_append_larger_than_a_segment_is_refused_or_reads_back() {
     let accepted = log.append(numbered(0, &lengths)).and_then(|append| append.wait()).is_ok();
     close(log, dir.path());
     let log = Log::open(dir.path(), 0).unwrap();
-    read_back(&log, 0, if accepted { &lengths } else { &[] });
+    read_back(&log, 0, &lengths[..if accepted { 300 } else { 0 }]);
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! Connections: HTTP/1.1 and HTTP/2 over any stream.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use marque_core::resource::{ResourceId, ResourceKind};
+use marque_engine::Engine;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::authn::Peer;
+use crate::mcp::{Asked, Mcp, foreign_origin};
+use crate::reply::{self, Answer};
+
+/// The gateway, shared by all its connections.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    engine: Arc<Engine>,
+    mcp: Arc<Mcp>,
+}
+
+impl Gateway {
+    /// A gateway in front of an engine's registered services.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, mcp: Arc::default() }
+    }
+
+    /// Serves one connection until it ends.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let gateway = self.clone();
+        let service = service_fn(move |request| {
+            let (gateway, peer) = (gateway.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(gateway.answer(request, &peer).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(MAX_HEAD as u32);
+        if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+            tracing::debug!("a connection ended: {error}");
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
+        let (parts, stream) = request.into_parts();
+        let Some(service) = service_of(parts.uri.path()) else {
+            return reply::json(StatusCode::NOT_FOUND, &json!({ "error": "the gateway serves `/mcp/<service>`" }));
+        };
+        if foreign_origin(&parts.headers) {
+            return reply::json(StatusCode::FORBIDDEN, &json!({ "error": "the request comes from a page of another site" }));
+        }
+        let lease = match peer.lease(&self.engine, &parts.headers) {
+            Ok(lease) => lease,
+            Err(error) => return reply::unauthorized(&error),
+        };
+        let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(stream, MAX_BODY).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return reply::json(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": format!("a request has at most {MAX_BODY} bytes") }));
+            }
+            Ok(Err(_)) => return reply::empty(StatusCode::BAD_REQUEST),
+            Err(_) => return reply::empty(StatusCode::REQUEST_TIMEOUT),
+        };
+        if parts.method == Method::POST && !is_json(&parts.headers) {
+            return reply::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!({ "error": "send `Content-Type: application/json`" }));
+        }
+        self.mcp.handle(Asked { engine: Arc::clone(&self.engine), lease, service, parts, body }).await
+    }
+}
+
+/// `/mcp/<service>`.
+fn service_of(path: &str) -> Option<ResourceId> {
+    let name = path.strip_prefix("/mcp/")?;
+    ResourceId::new(ResourceKind::Service, name.strip_suffix('/').unwrap_or(name)).ok()
+}
+
+fn is_json(headers: &http::HeaderMap) -> bool {
+    let value = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The largest request: what policy sees must fit into memory.
+const MAX_BODY: usize = 4 << 20;
+const MAX_HEAD: usize = 64 << 10;
+const HEADER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);

@@ -1,0 +1,79 @@
+//! Tasks, launches, elevations, revocations.
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use marque_core::id::{ElevationId, TaskId};
+use marque_core::revocation::Target;
+use marque_core::task::Task;
+use marque_engine::{ElevationView, EngineError, Revoked, TaskRequest};
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Api, Person, blocking};
+use crate::launch::Doorway;
+use crate::serve::Peer;
+
+pub async fn start_task(State(api): State<Api>, Person(by): Person, Json(request): Json<TaskRequest>) -> Answer<Task> {
+    Ok(Json(api.engine.start_task(&by, request).await?))
+}
+
+pub async fn finish_task(State(api): State<Api>, Person(by): Person, Path(id): Path<String>) -> Answer<()> {
+    let id: TaskId = id.parse()?;
+    Ok(Json(api.engine.finish_task(&by, id).await?))
+}
+
+#[derive(Deserialize)]
+pub struct LaunchRequest {
+    identity: String,
+    task: TaskId,
+}
+
+/// Opens the sockets of a launch. The launcher is the caller's own process, as the kernel names it.
+pub async fn launch(
+    State(api): State<Api>,
+    Person(by): Person,
+    Extension(peer): Extension<Option<Peer>>,
+    Json(request): Json<LaunchRequest>,
+) -> Answer<Doorway> {
+    let needs_server = || EngineError::Invalid("a launch needs a running server: start `marque serve`".into());
+    let (launches, peer) = (api.launches.ok_or_else(needs_server)?, peer.ok_or_else(needs_server)?);
+    let identity = api.engine.identity_named(&request.identity)?;
+    let launch = api.engine.launch(&by, &identity, request.task, peer.pid)?;
+    Ok(Json(launches.open(launch).await?))
+}
+
+pub async fn approve(State(api): State<Api>, Person(by): Person, Path(id): Path<String>) -> Answer<ElevationView> {
+    let id: ElevationId = id.parse()?;
+    Ok(Json(api.engine.approve(&by, id).await?))
+}
+
+#[derive(Default, Deserialize)]
+pub struct Why {
+    #[serde(default)]
+    why: String,
+}
+
+pub async fn refuse(State(api): State<Api>, Person(by): Person, Path(id): Path<String>, Json(why): Json<Why>) -> Answer<ElevationView> {
+    let id: ElevationId = id.parse()?;
+    Ok(Json(api.engine.refuse(&by, id, &why.why).await?))
+}
+
+#[derive(Deserialize)]
+pub struct Revocation {
+    target: Target,
+    #[serde(default)]
+    why: String,
+}
+
+pub async fn revoke(State(api): State<Api>, Person(by): Person, Json(request): Json<Revocation>) -> Answer<Revoked> {
+    Ok(Json(api.engine.revoke(&by, request.target, &request.why).await?))
+}
+
+/// How far rebuilt views cover.
+#[derive(Serialize)]
+pub struct Rebuilt {
+    covers: u64,
+}
+
+pub async fn rebuild_views(State(api): State<Api>, _: Person) -> Answer<Rebuilt> {
+    Ok(Json(Rebuilt { covers: blocking(&api.engine, |e| e.rebuild_views()).await? }))
+}

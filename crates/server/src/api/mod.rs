@@ -1,0 +1,110 @@
+//! The administration API: JSON over HTTP on a Unix socket. The CLI and the console speak nothing else.
+
+mod control;
+mod inventory;
+mod query;
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use marque_engine::{Caller, Engine, EngineError};
+use serde_json::json;
+
+use crate::launch::Launches;
+use crate::serve::Peer;
+
+/// What every handler works with.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Where launches are opened; not every process that has an engine can.
+    pub launches: Option<Arc<Launches>>,
+}
+
+/// The routes, for a connection from `peer`.
+pub fn router(api: Api, peer: Option<Peer>) -> Router {
+    Router::new()
+        .route("/v1/status", get(query::status))
+        .route("/v1/plan", post(inventory::plan))
+        .route("/v1/apply", post(inventory::apply))
+        .route("/v1/identities", get(inventory::identities))
+        .route("/v1/identities/state", post(inventory::move_identity))
+        .route("/v1/resources", get(inventory::resources))
+        .route("/v1/instances", get(inventory::instances))
+        .route("/v1/people", get(inventory::people).post(inventory::add_person))
+        .route("/v1/findings", get(inventory::findings))
+        .route("/v1/secrets/{name}", put(inventory::store_secret))
+        .route("/v1/tasks", get(query::tasks).post(control::start_task))
+        .route("/v1/tasks/{id}/finish", post(control::finish_task))
+        .route("/v1/launches", post(control::launch))
+        .route("/v1/elevations", get(query::elevations))
+        .route("/v1/elevations/{id}/approve", post(control::approve))
+        .route("/v1/elevations/{id}/refuse", post(control::refuse))
+        .route("/v1/revocations", post(control::revoke))
+        .route("/v1/who-can", get(query::who_can))
+        .route("/v1/can", get(query::can))
+        .route("/v1/records", get(query::records))
+        .route("/v1/records/{id}", get(query::record))
+        .route("/v1/trace", post(query::trace))
+        .route("/v1/views/rebuild", post(control::rebuild_views))
+        .layer(axum::extract::DefaultBodyLimit::max(16 << 20))
+        .layer(axum::Extension(peer))
+        .with_state(api)
+}
+
+/// A person who proved who they are: `Authorization: Bearer <bootstrap credential>`.
+pub struct Person(pub Caller);
+
+impl FromRequestParts<Api> for Person {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let missing = || EngineError::Unauthenticated("send a person's credential as `Authorization: Bearer …`".into());
+        let value = parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).ok_or_else(missing)?;
+        let credential = value.strip_prefix("Bearer ").ok_or_else(missing)?;
+        Ok(Self(api.engine.authenticate_person(credential)?))
+    }
+}
+
+/// An error as JSON: `{"error": "<code>", "message": "…"}`.
+pub struct ApiError(EngineError);
+
+impl<E: Into<EngineError>> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = match &self.0 {
+            EngineError::Parse(_) | EngineError::Invalid(_) | EngineError::Policy(_) => (StatusCode::BAD_REQUEST, "invalid"),
+            EngineError::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            EngineError::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            EngineError::Forbidden(_) | EngineError::Denied(_) | EngineError::Elevation(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            EngineError::Task(_) | EngineError::Dead(_) => (StatusCode::CONFLICT, "refused"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!("a request failed: {}", self.0.chain());
+        }
+        (status, Json(json!({ "error": code, "message": self.0.chain() }))).into_response()
+    }
+}
+
+/// What every handler gives.
+pub type Answer<T> = Result<Json<T>, ApiError>;
+
+/// Runs what blocks (SQLite, tiles) off the async threads.
+async fn blocking<T: Send + 'static>(engine: &Arc<Engine>, work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static) -> Result<T, ApiError> {
+    let engine = Arc::clone(engine);
+    let done = tokio::task::spawn_blocking(move || work(&engine)).await;
+    Ok(done.map_err(|_| EngineError::Invalid("the query ended early".into()))??)
+}

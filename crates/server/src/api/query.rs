@@ -1,0 +1,157 @@
+//! Questions: who can, what happened, where did this come from.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use marque_core::elevation::Elevation;
+use marque_core::id::{RecordId, TaskId};
+use marque_core::record::{Decided, Outcome};
+use marque_core::resource::{Action, ResourceId};
+use marque_core::task::Task;
+use marque_core::time::Timestamp;
+use marque_engine::{Access, Chain, Trace};
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Api, Person, blocking};
+
+/// What is running.
+#[derive(Serialize)]
+pub struct Status {
+    version: &'static str,
+    trust_domain: String,
+    issuer: String,
+    gateway: String,
+    entries: u64,
+    policy: Option<String>,
+    identities: usize,
+    resources: usize,
+    tasks: usize,
+    epoch: u64,
+}
+
+pub async fn status(State(api): State<Api>, _: Person) -> Answer<Status> {
+    let entries = api.engine.log_size();
+    let state = api.engine.state();
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        trust_domain: api.engine.trust_domain().to_string(),
+        issuer: api.engine.issuer().to_owned(),
+        gateway: api.engine.gateway().to_owned(),
+        entries,
+        policy: state.policy.as_ref().map(|(_, digest)| digest.to_string()),
+        identities: state.identities.len(),
+        resources: state.resources.len(),
+        tasks: state.tasks.len(),
+        epoch: state.epoch.0,
+    }))
+}
+
+#[derive(Deserialize)]
+pub struct WhoCan {
+    action: Action,
+    resource: ResourceId,
+}
+
+pub async fn who_can(State(api): State<Api>, _: Person, Query(asked): Query<WhoCan>) -> Answer<Vec<Access>> {
+    Ok(Json(blocking(&api.engine, move |e| e.who_can(asked.action, &asked.resource)).await?))
+}
+
+#[derive(Deserialize)]
+pub struct Can {
+    identity: String,
+}
+
+pub async fn can(State(api): State<Api>, _: Person, Query(asked): Query<Can>) -> Answer<Vec<Access>> {
+    Ok(Json(blocking(&api.engine, move |e| e.can(&asked.identity)).await?))
+}
+
+#[derive(Deserialize)]
+pub struct Limit {
+    limit: Option<u32>,
+}
+
+/// A task with how it stands.
+#[derive(Serialize)]
+pub struct TaskLine {
+    #[serde(flatten)]
+    task: Task,
+    /// `live`, or why not.
+    status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Timestamp>,
+}
+
+pub async fn tasks(State(api): State<Api>, _: Person, Query(limit): Query<Limit>) -> Answer<Vec<TaskLine>> {
+    let rows = blocking(&api.engine, move |e| e.tasks(limit.limit.unwrap_or(DEFAULT_LIMIT))).await?;
+    let now = api.engine.now();
+    let state = api.engine.state();
+    let status = |task: &Task| state.check_task(task.id, now).map_or_else(|dead| dead.to_string(), |_| "live".to_owned());
+    Ok(Json(rows.into_iter().map(|row| TaskLine { status: status(&row.task), ended: row.ended, task: row.task }).collect()))
+}
+
+/// An elevation with how it stands.
+#[derive(Serialize)]
+pub struct ElevationLine {
+    #[serde(flatten)]
+    elevation: Elevation,
+    /// `pending`, `approved`, `refused` or `expired`.
+    standing: String,
+}
+
+pub async fn elevations(State(api): State<Api>, _: Person, Query(limit): Query<Limit>) -> Answer<Vec<ElevationLine>> {
+    let rows = blocking(&api.engine, move |e| e.elevations(limit.limit.unwrap_or(DEFAULT_LIMIT))).await?;
+    Ok(Json(rows.into_iter().map(|row| ElevationLine { elevation: row.elevation, standing: row.status }).collect()))
+}
+
+#[derive(Deserialize)]
+pub struct Records {
+    task: Option<TaskId>,
+    identity: Option<String>,
+    limit: Option<u32>,
+}
+
+/// A record as it is listed.
+#[derive(Serialize)]
+pub struct RecordLine {
+    index: u64,
+    at: Timestamp,
+    #[serde(flatten)]
+    decided: Decided,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+}
+
+pub async fn records(State(api): State<Api>, _: Person, Query(asked): Query<Records>) -> Answer<Vec<RecordLine>> {
+    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
+    let rows = blocking(&api.engine, move |e| e.records(asked.task, asked.identity.as_deref(), limit)).await?;
+    let line = |row: marque_engine::RecordRow| RecordLine { index: row.seq, at: row.at, decided: row.decided, outcome: row.settled.map(|(_, o)| o) };
+    Ok(Json(rows.into_iter().map(line).collect()))
+}
+
+pub async fn record(State(api): State<Api>, _: Person, Path(id): Path<String>) -> Answer<Chain> {
+    let id: RecordId = id.parse()?;
+    let chain = blocking(&api.engine, move |e| e.trace_record(id)).await?;
+    if chain.proof.is_some() {
+        return Ok(Json(chain));
+    }
+    until_published().await;
+    Ok(Json(blocking(&api.engine, move |e| e.trace_record(id)).await?))
+}
+
+/// The body is the file.
+pub async fn trace(State(api): State<Api>, _: Person, file: Bytes) -> Answer<Trace> {
+    let bytes = file.clone();
+    let found = blocking(&api.engine, move |e| e.trace(&bytes)).await?;
+    if found.chains.iter().all(|c| c.proof.is_some()) {
+        return Ok(Json(found));
+    }
+    until_published().await;
+    Ok(Json(blocking(&api.engine, move |e| e.trace(&file)).await?))
+}
+
+/// A checkpoint is signed at most once a second: what is younger gets its proof with the next one.
+async fn until_published() {
+    tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
+}
+
+const DEFAULT_LIMIT: u32 = 100;

@@ -1,0 +1,170 @@
+//! The token endpoint (RFC 6749 §3.2, RFC 8693), its metadata (RFC 8414) and the public keys, on TLS.
+
+use std::sync::Arc;
+
+use axum::extract::{Form, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use marque_core::scope::Scope;
+use marque_engine::{Engine, EngineError, Exchange, TokenType, Workload};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The routes. The connection's workload, if its client showed a certificate, is an extension of each request.
+pub fn router(engine: Arc<Engine>, workload: Option<Workload>) -> Router {
+    Router::new()
+        .route("/oauth/token", post(token))
+        .route("/oauth/jwks", get(jwks))
+        .route("/.well-known/oauth-authorization-server", get(metadata))
+        .route("/spiffe/bundle", get(bundle))
+        .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
+        .layer(Extension(workload))
+        .with_state(engine)
+}
+
+/// The parameters of a token exchange (RFC 8693 §2.1). `task` and `purpose` are Marque's own.
+#[derive(Deserialize)]
+struct TokenRequest {
+    grant_type: String,
+    #[serde(default)]
+    subject_token: String,
+    #[serde(default)]
+    subject_token_type: String,
+    actor_token: Option<String>,
+    actor_token_type: Option<String>,
+    requested_token_type: Option<String>,
+    audience: Option<String>,
+    resource: Option<String>,
+    scope: Option<String>,
+    task: Option<String>,
+    purpose: Option<String>,
+}
+
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// An error of RFC 6749 §5.2 or RFC 8693 §2.2.2.
+struct TokenError(StatusCode, &'static str, String);
+
+impl IntoResponse for TokenError {
+    fn into_response(self) -> Response {
+        (self.0, no_store(), Json(json!({ "error": self.1, "error_description": self.2 }))).into_response()
+    }
+}
+
+async fn token(
+    State(engine): State<Arc<Engine>>,
+    Extension(workload): Extension<Option<Workload>>,
+    form: Result<Form<TokenRequest>, axum::extract::rejection::FormRejection>,
+) -> Result<Response, TokenError> {
+    let client = workload.ok_or_else(|| TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into()))?;
+    let Form(request) = form.map_err(|e| invalid(e.body_text()))?;
+    let exchange = parse(&engine, client, request)?;
+    let given = engine.exchange(exchange).await.map_err(refused)?;
+    let lifetime = given.lease.expires.seconds().saturating_sub(given.lease.issued.seconds());
+    let grants: Vec<String> = given.lease.scope.grants().map(ToString::to_string).collect();
+    let body = json!({
+        "access_token": given.token,
+        "issued_token_type": ACCESS_TOKEN,
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "scope": given.lease.scope.to_string(),
+        "authorization_details": [{ "type": "urn:marque:grants", "grants": grants }],
+        "task": given.task.id.to_string(),
+    });
+    Ok((no_store(), Json(body)).into_response())
+}
+
+fn parse(engine: &Engine, client: Workload, request: TokenRequest) -> Result<Exchange, TokenError> {
+    if request.grant_type != GRANT {
+        let why = format!("only `{GRANT}` is supported");
+        return Err(TokenError(StatusCode::BAD_REQUEST, "unsupported_grant_type", why));
+    }
+    if request.subject_token.is_empty() {
+        return Err(invalid("`subject_token` is missing".into()));
+    }
+    let subject_type = match request.subject_token_type.as_str() {
+        ACCESS_TOKEN => TokenType::AccessToken,
+        JWT => TokenType::Jwt,
+        other => return Err(invalid(format!("`subject_token_type` is `{other}`: use `{ACCESS_TOKEN}` or `{JWT}`"))),
+    };
+    let actor = match (request.actor_token, request.actor_token_type.as_deref()) {
+        (None, None) => None,
+        (Some(token), Some(JWT)) => Some(token),
+        _ => return Err(invalid(format!("`actor_token` and `actor_token_type` come together, the type is `{JWT}`"))),
+    };
+    if request.requested_token_type.is_some_and(|t| t != ACCESS_TOKEN) {
+        return Err(invalid(format!("`requested_token_type` can only be `{ACCESS_TOKEN}`")));
+    }
+    if let Some(target) = request.audience.iter().chain(&request.resource).find(|t| t.as_str() != engine.gateway()) {
+        let why = format!("`{target}` is not a target here: tokens are for `{}`", engine.gateway());
+        return Err(TokenError(StatusCode::BAD_REQUEST, "invalid_target", why));
+    }
+    let scope: Option<Scope> = match request.scope {
+        Some(text) => Some(text.parse().map_err(|e: marque_core::ParseError| TokenError(StatusCode::BAD_REQUEST, "invalid_scope", e.to_string()))?),
+        None => None,
+    };
+    let task = request.task.map(|t| t.parse()).transpose().map_err(|e: marque_core::ParseError| invalid(e.to_string()))?;
+    Ok(Exchange { client, subject: (request.subject_token, subject_type), actor, task, scope, purpose: request.purpose })
+}
+
+fn refused(error: EngineError) -> TokenError {
+    use marque_core::task::TaskError;
+    let text = error.to_string();
+    match error {
+        EngineError::Task(TaskError::WiderThanParent(..) | TaskError::AboveCeiling(..) | TaskError::WiderThanTask(..) | TaskError::Empty(_)) => {
+            TokenError(StatusCode::BAD_REQUEST, "invalid_scope", text)
+        }
+        EngineError::Denied(_) => TokenError(StatusCode::FORBIDDEN, "access_denied", text),
+        EngineError::Store(_) | EngineError::Encode(_) => {
+            tracing::error!("an exchange failed: {}", error.chain());
+            TokenError(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "nothing could be recorded, so nothing was issued".into())
+        }
+        _ => invalid(text),
+    }
+}
+
+fn invalid(why: String) -> TokenError {
+    TokenError(StatusCode::BAD_REQUEST, "invalid_request", why)
+}
+
+/// RFC 6749 §5.1: answers with tokens are never stored.
+fn no_store() -> HeaderMap {
+    HeaderMap::from_iter([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))])
+}
+
+async fn metadata(State(engine): State<Arc<Engine>>) -> Json<Value> {
+    let issuer = engine.issuer();
+    Json(json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/oauth/token"),
+        "jwks_uri": format!("{issuer}/oauth/jwks"),
+        "grant_types_supported": [GRANT],
+        "response_types_supported": [],
+        "token_endpoint_auth_methods_supported": ["tls_client_auth"],
+        "tls_client_certificate_bound_access_tokens": true,
+        "authorization_details_types_supported": ["urn:marque:grants"],
+    }))
+}
+
+async fn jwks(State(engine): State<Arc<Engine>>) -> Response {
+    keys(engine.bundle().oauth_jwks_json())
+}
+
+/// The trust domain's bundle (SPIFFE_Trust_Domain_and_Bundle §4, SPIFFE_Federation §5.2.1).
+async fn bundle(State(engine): State<Arc<Engine>>) -> Response {
+    keys(engine.bundle().to_spiffe_json())
+}
+
+fn keys<E: std::fmt::Display>(json: Result<String, E>) -> Response {
+    match json {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => {
+            tracing::error!("the keys could not be written: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

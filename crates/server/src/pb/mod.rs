@@ -1,0 +1,3 @@
+//! Generated code: `cargo xtask gen`.
+
+pub mod workload;

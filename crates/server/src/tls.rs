@@ -1,0 +1,108 @@
+//! TLS with the server's own X.509-SVID; clients may show theirs.
+
+use std::sync::Arc;
+
+use marque_engine::{Engine, EngineError, Workload};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Accepts TLS connections for an engine.
+#[derive(Clone)]
+pub struct Tls {
+    engine: Arc<Engine>,
+    acceptor: TlsAcceptor,
+    certificate: Arc<Current>,
+    names: Arc<[String]>,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// No certificate could be issued.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The library does not take it.
+    #[error("TLS cannot be set up")]
+    Rustls(#[from] rustls::Error),
+    /// The trust domain's certificates are not usable as roots.
+    #[error("the trust domain's certificates cannot be used")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// The certificate that is shown now.
+#[derive(Debug)]
+struct Current(std::sync::RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.read().ok().map(|key| Arc::clone(&key))
+    }
+}
+
+impl Tls {
+    /// TLS 1.2 and 1.3 under `names` (host names), with a fresh certificate.
+    pub fn new(engine: Arc<Engine>, names: &[String]) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for der in &engine.bundle().x509_authorities {
+            roots.add(CertificateDer::from(der.clone()))?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).allow_unauthenticated().build()?;
+        let certificate = Arc::new(Current(std::sync::RwLock::new(certified(&engine, names)?)));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { engine, acceptor: TlsAcceptor::from(Arc::new(config)), certificate, names: names.into() })
+    }
+
+    /// Shows a fresh certificate from now on: to be called well within a certificate's hour.
+    pub fn renew(&self) -> Result<(), TlsError> {
+        let fresh = certified(&self.engine, &self.names)?;
+        if let Ok(mut current) = self.certificate.0.write() {
+            *current = fresh;
+        }
+        Ok(())
+    }
+
+    /// Takes a connection. A client that shows no certificate is nobody; one whose certificate no longer counts is
+    /// refused.
+    pub async fn accept(&self, stream: TcpStream) -> std::io::Result<(TlsStream<TcpStream>, Option<Workload>)> {
+        let _ = stream.set_nodelay(true);
+        let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "the TLS handshake took too long");
+        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await.map_err(late)??;
+        let workload = match stream.get_ref().1.peer_certificates() {
+            None => None,
+            Some(chain) => {
+                let chain: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
+                let refused = |e: EngineError| std::io::Error::new(std::io::ErrorKind::PermissionDenied, e.to_string());
+                Some(self.engine.authenticate_certificate(&chain).map_err(refused)?)
+            }
+        };
+        Ok((stream, workload))
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tls({})", self.names.join(", "))
+    }
+}
+
+fn certified(engine: &Engine, names: &[String]) -> Result<Arc<CertifiedKey>, TlsError> {
+    let ips = names.iter().filter_map(|n| n.parse().ok()).collect::<Vec<_>>();
+    let dns: Vec<String> = names.iter().filter(|n| n.parse::<std::net::IpAddr>().is_err()).cloned().collect();
+    let svid = engine.server_svid(&dns, &ips)?;
+    let chain = svid.chain.iter().cloned().map(CertificateDer::from).collect();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(svid.key_pkcs8.to_vec()));
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)?;
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
+}
+
+const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
