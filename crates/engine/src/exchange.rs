@@ -84,7 +84,7 @@ impl Engine {
     pub fn authenticate_token(&self, token: &str, thumbprint: Option<&str>) -> Result<LeaseId> {
         let now = self.now();
         let claims: TaskClaims =
-            marque_svid::verify_typed(token, AT_JWT_TYP, self.bundle(), &self.options.issuer, &self.options.gateway, now)?;
+            marque_svid::verify_typed(token, AT_JWT_TYP, self.bundle(), &self.options.issuer, &self.gateway, now)?;
         let bound = claims.cnf.x5t_s256.as_deref();
         if bound.is_none() || bound != thumbprint {
             return Err(EngineError::Unauthenticated("this token is bound to another certificate".into()));
@@ -122,7 +122,7 @@ impl Engine {
             AT_JWT_TYP,
             self.bundle(),
             &self.options.issuer,
-            &self.options.gateway,
+            &self.gateway,
             now,
         )?;
         let id: LeaseId = claims.jti.parse()?;
@@ -206,7 +206,7 @@ impl Engine {
         Ok(TaskClaims {
             iss: self.options.issuer.clone(),
             sub: task.principal.to_string(),
-            aud: vec![self.options.gateway.clone(), self.options.issuer.clone()],
+            aud: vec![self.gateway.clone(), self.options.issuer.clone()],
             client_id: lease.identity.to_string(),
             jti: lease.id.to_string(),
             iat: lease.issued.seconds(),

@@ -37,8 +37,6 @@ pub struct Options {
     pub administrator: PersonId,
     /// The issuer of tokens (RFC 8414 `issuer`), also the audience of client assertions.
     pub issuer: String,
-    /// The resource that task tokens are for (RFC 8707): the gateway.
-    pub gateway: String,
 }
 
 /// Marque at work on one state directory.
@@ -52,6 +50,7 @@ pub struct Engine {
     pub(crate) bundle: Bundle,
     pub(crate) signer: Signer,
     pub(crate) policy: ArcSwap<Snapshot>,
+    pub(crate) gateway: String,
     pub(crate) views: Views,
     pub(crate) observer: Observer,
     pub(crate) tiles: Mutex<Tiles>,
@@ -75,6 +74,7 @@ impl Engine {
             }
         };
         let origin = origin(&trust_domain);
+        let gateway = trust_domain.join("/marque/gateway")?.to_string();
         let now = env.clock.now();
         let authority = keys::authority(&dir, &trust_domain, now)?;
         let signer = keys::log_signer(&dir, &origin, &env)?;
@@ -93,6 +93,7 @@ impl Engine {
             authority,
             signer,
             policy: ArcSwap::from_pointee(snapshot),
+            gateway,
             views,
             observer: Observer::default(),
             tiles,
@@ -163,9 +164,9 @@ impl Engine {
         &self.options.issuer
     }
 
-    /// The resource that task tokens are for.
+    /// The resource that task tokens are for (RFC 8707): the gateway, by a name that no address changes.
     pub fn gateway(&self) -> &str {
-        &self.options.gateway
+        &self.gateway
     }
 
     /// The state directory.

@@ -117,7 +117,8 @@ async fn workload_connections(engine: Arc<Engine>, listener: UnixListener, launc
 }
 
 /// A descriptor that becomes readable when the process ends.
+#[expect(deprecated, reason = "`AsyncFd::new` is deprecated for borrowed descriptors; this one is owned")]
 fn pidfd(pid: u32) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(|| std::io::Error::other("no process"))?;
-    AsyncFd::register(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+    AsyncFd::new(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }

@@ -1,0 +1,317 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use marque_core::resource::{Action, ResourceId};
+use marque_core::scope::Grant;
+use marque_core::time::Ttl;
+
+/// Govern what software agents do: identities, tasks, decisions, and a record that outsiders can verify.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Args {
+    /// The state directory.
+    #[arg(long, global = true, env = "MARQUE_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// The person who asks; without it, the person that the state directory names as its first.
+    #[arg(long, global = true, env = "MARQUE_PERSON", value_name = "PERSON")]
+    pub person: Option<String>,
+    /// Print JSON for machines.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  marque demo                                     see the whole story run
+  marque serve                                    start the control plane and the gateway
+  marque init governance && marque plan -f governance
+  marque task start --as agent/researcher --purpose 'weekly report'
+  marque run --as agent/researcher --task task_… -- python agent.py
+  marque who-can invoke tool:mail/send
+  marque revoke spiffe://example.org/agent/researcher --why 'behaves oddly'
+  marque trace report.md
+
+Exit codes: 0 done, 1 failed, 2 bad input (nothing changed), 3 refused by a rule, 4 not found or not whole.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole story: agents, tools, decisions, an approval, a revocation, a trace.
+    Demo(DemoArgs),
+    /// Start the control plane and the gateway.
+    Serve(ServeArgs),
+    /// Write a small commented example manifest.
+    #[command(after_help = "Example:\n  marque init governance\n  marque plan -f governance")]
+    Init {
+        /// Where to write it.
+        dir: PathBuf,
+    },
+    /// Print the JSON schema of manifests, for editors.
+    Schema,
+    /// Show what applying a manifest would change.
+    Plan(ManifestArgs),
+    /// Apply a manifest: all of it, or nothing when anything is wrong.
+    Apply(ManifestArgs),
+    /// Tasks: start, list, finish.
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Start a process under an identity and a task, with no secret in its hands.
+    #[command(after_help = "Example:\n  marque run --as agent/researcher --task task_… -- python agent.py\n\nThe process gets SPIFFE_ENDPOINT_SOCKET, MARQUE_GATEWAY, MARQUE_ISSUER and MARQUE_TASK. Its MCP servers are at\n$MARQUE_GATEWAY/mcp/<service>.")]
+    Run(RunArgs),
+    /// Held requests: list, approve, refuse.
+    #[command(subcommand)]
+    Elevation(ElevationCommand),
+    /// Revoke a lease, task, instance, identity, person or approval, with everything below it.
+    #[command(after_help = "Targets: lease_… task_… inst_… elev_… spiffe://… user:…\n\nExample:\n  marque revoke task_01JD… --why 'wrong customer'")]
+    Revoke {
+        /// What to revoke.
+        target: String,
+        /// Why, for the log.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Which identities can do this, at once or with approval.
+    #[command(after_help = "Example:\n  marque who-can invoke tool:mail/send")]
+    WhoCan {
+        /// read, write, export, invoke, infer, retrain, publish, delegate, issue
+        action: Action,
+        /// As tool:mail/send or dataset:customers.
+        resource: ResourceId,
+    },
+    /// Everything that an identity may do, at once or with approval.
+    Can {
+        /// A SPIFFE ID, or its path as agent/researcher.
+        identity: String,
+    },
+    /// From a file back to the person who asked for it.
+    #[command(after_help = "Examples:\n  marque trace report.md\n  marque trace --json - < report.md")]
+    Trace {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+    },
+    /// What agents did: decisions and outcomes, the newest first.
+    Records {
+        /// Only of this task.
+        #[arg(long)]
+        task: Option<String>,
+        /// Only of this identity.
+        #[arg(long)]
+        identity: Option<String>,
+        /// How many at most.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// The log: verify it offline, from its files alone.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// The views: rebuild them from the log.
+    #[command(subcommand)]
+    Views(ViewsCommand),
+    /// Identities: list, suspend, activate, retire, list instances.
+    #[command(subcommand)]
+    Identity(IdentityCommand),
+    /// People: list, add.
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// Secrets for upstreams, given to the gateway and to no agent.
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// What is wrong in the inventory.
+    Findings,
+    /// What is running.
+    Status,
+    /// Print a completion script.
+    #[command(after_help = "Example:\n  marque completions bash > /etc/bash_completion.d/marque")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct DemoArgs {
+    /// Where to leave everything; an earlier demo there is replaced.
+    #[arg(long, default_value = "marque-demo", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Keep the control plane running at the end.
+    #[arg(long)]
+    pub serve: bool,
+    #[command(subcommand)]
+    pub part: Option<DemoPart>,
+}
+
+/// The demo's own processes.
+#[derive(Debug, Subcommand)]
+pub enum DemoPart {
+    /// The tool server: customers, mail, reports, over MCP, behind an API key.
+    #[command(hide = true)]
+    Tools {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// An agent: an MCP client that does what it is told on standard input.
+    #[command(hide = true)]
+    Agent,
+}
+
+#[derive(Debug, Default, ClapArgs)]
+pub struct ServeArgs {
+    /// A configuration file (TOML); the options below go before it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The trust domain of a new state directory.
+    #[arg(long)]
+    pub trust_domain: Option<String>,
+    /// The first person of a new state directory, as alice@example.com.
+    #[arg(long)]
+    pub administrator: Option<String>,
+    /// The address of the token endpoint (TLS).
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// The address of the gateway (mutual TLS).
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<std::net::SocketAddr>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ManifestArgs {
+    /// The directory with the manifest's YAML and Cedar files.
+    #[arg(short = 'f', long = "file", value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TaskCommand {
+    /// Start a task.
+    #[command(after_help = "Example:\n  marque task start --as agent/researcher --purpose 'weekly report' --scope 'invoke:tool:crm/*' --ttl 30m")]
+    Start(TaskStart),
+    /// List tasks, the newest first.
+    List,
+    /// Finish a task before its deadline, with all below it.
+    Finish {
+        /// The task.
+        task: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct TaskStart {
+    /// The identity that is to act.
+    #[arg(long = "as", value_name = "IDENTITY")]
+    pub identity: String,
+    /// Why.
+    #[arg(long)]
+    pub purpose: String,
+    /// What is allowed, as invoke:tool:crm/*; again for more. Without it, all that the identity may ever do.
+    #[arg(long, value_name = "GRANT")]
+    pub scope: Vec<Grant>,
+    /// For how long, as 30m or 2h.
+    #[arg(long)]
+    pub ttl: Option<Ttl>,
+    /// The most tool calls.
+    #[arg(long)]
+    pub calls: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunArgs {
+    /// The identity.
+    #[arg(long = "as", value_name = "IDENTITY")]
+    pub identity: String,
+    /// The task, as `marque task start` named it.
+    #[arg(long)]
+    pub task: String,
+    /// The program and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ElevationCommand {
+    /// List held requests, the newest first.
+    List,
+    /// Approve one: a new, time-boxed task starts, for exactly that call.
+    Approve {
+        /// The elevation.
+        elevation: String,
+    },
+    /// Refuse one, for good.
+    Refuse {
+        /// The elevation.
+        elevation: String,
+        /// Why, for the log.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Check tree, checkpoint and every entry, offline, from the files alone.
+    #[command(after_help = "Example:\n  marque ledger verify ./copy-of-the-ledger --key-file trusted-verifier")]
+    Verify {
+        /// The ledger's directory; without it, the state directory's.
+        dir: Option<PathBuf>,
+        /// A file with the log's public key; without it, the one beside the log, which proves less.
+        #[arg(long)]
+        key_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ViewsCommand {
+    /// Drop the views and project the log again from its first event.
+    Rebuild,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// List identities.
+    List,
+    /// List the live instances of an identity, with what was observed of each.
+    Instances {
+        /// The identity.
+        identity: String,
+    },
+    /// Suspend one: it holds nothing until it is activated.
+    Suspend(Step),
+    /// Activate a proposed or suspended one.
+    Activate(Step),
+    /// Retire one for good; its name is never used again.
+    Retire(Step),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Step {
+    /// The identity.
+    pub identity: String,
+    /// Why, for the log.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PersonCommand {
+    /// List people.
+    List,
+    /// Make a person known; their credential is written to a private file of the state directory.
+    Add {
+        /// As bob@example.com.
+        person: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Store a secret, read from standard input.
+    #[command(after_help = "Example:\n  marque secret set crm-key < key.txt")]
+    Set {
+        /// Its name, as manifests write it.
+        name: String,
+    },
+}

@@ -1,0 +1,138 @@
+//! The client of the administration API: of a running server, or, when none runs, of the state directory itself.
+
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use marque_core::PersonId;
+use marque_engine::{Engine, Env, Options};
+use marque_server::api::{Api, router};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tower_service::Service as _;
+
+use crate::config::Config;
+use crate::failure::{Code, Failure, Result};
+
+/// Where the API's socket is in a state directory.
+pub fn api_socket(state: &Path) -> PathBuf {
+    state.join("marque.sock")
+}
+
+/// A connection to the API as one person.
+pub struct Client {
+    end: End,
+    credential: SecretString,
+}
+
+enum End {
+    Server(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
+    /// The same routes over the state directory, in this process.
+    Directory(Router),
+}
+
+impl Client {
+    /// Connects as `person`, or as the state directory's first person.
+    pub async fn connect(state: &Path, person: Option<&str>) -> Result<Self> {
+        let end = match UnixStream::connect(api_socket(state)).await {
+            Ok(stream) => {
+                let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                End::Server(sender)
+            }
+            Err(_) => End::Directory(open(state).await?),
+        };
+        Ok(Self { credential: credential(state, person)?, end })
+    }
+
+    pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
+        self.call(Method::GET, path, "application/json", Bytes::new()).await
+    }
+
+    pub async fn post<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T> {
+        self.call(Method::POST, path, "application/json", serde_json::to_vec(body)?.into()).await
+    }
+
+    pub async fn send<T: DeserializeOwned>(&mut self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<T> {
+        self.call(method, path, content_type, body).await
+    }
+
+    async fn call<T: DeserializeOwned>(&mut self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<T> {
+        let mut credential = HeaderValue::try_from(format!("Bearer {}", self.credential.expose_secret()))?;
+        credential.set_sensitive(true);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "marque")
+            .header(CONTENT_TYPE, content_type)
+            .header(AUTHORIZATION, credential)
+            .body(Full::new(body))?;
+        let (status, bytes) = match &mut self.end {
+            End::Server(sender) => {
+                let response = sender.send_request(request).await?;
+                (response.status(), response.into_body().collect().await?.to_bytes())
+            }
+            End::Directory(router) => {
+                let response = router.call(request.map(axum::body::Body::new)).await.unwrap_or_else(|never| match never {});
+                (response.status(), response.into_body().collect().await?.to_bytes())
+            }
+        };
+        if status.is_success() {
+            return Ok(serde_json::from_slice(&bytes)?);
+        }
+        Err(failure(status, &bytes))
+    }
+}
+
+/// The API's error as a command's.
+fn failure(status: StatusCode, bytes: &[u8]) -> Failure {
+    let body: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let message = match body.get("message").and_then(|m| m.as_str()) {
+        Some(message) => message.to_owned(),
+        None => format!("the server answered {status}: {}", String::from_utf8_lossy(bytes)),
+    };
+    let code = match status {
+        StatusCode::BAD_REQUEST => Code::Input,
+        StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::UNAUTHORIZED => Code::Refused,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        _ => Code::Failed,
+    };
+    Failure::new(code, message)
+}
+
+/// The API over a state directory that no server holds.
+async fn open(state: &Path) -> Result<Router> {
+    if !state.join("trust-domain").is_file() {
+        let text = format!("no server is running, and `{}` is not a state directory: start `marque serve`, or name one with --state", state.display());
+        return Err(Failure::new(Code::NotFound, text));
+    }
+    let config = Config::default();
+    let options = Options {
+        trust_domain: config.trust_domain,
+        administrator: config.administrator,
+        issuer: format!("https://{}", config.listen),
+    };
+    let engine = Engine::open(state, Env::system(), options).await?;
+    Ok(router(Api { engine, launches: None }, None))
+}
+
+/// A person's bootstrap credential, from its private file.
+fn credential(state: &Path, person: Option<&str>) -> Result<SecretString> {
+    let people = state.join("people");
+    let person: PersonId = match person {
+        Some(person) => person.parse().map_err(|e| Failure::input(format!("--person: {e}")))?,
+        None => {
+            let name = std::fs::read_to_string(people.join("default")).map_err(|e| Failure::failed(format!("cannot read `{}`: {e}", people.join("default").display())))?;
+            name.trim().parse()?
+        }
+    };
+    let file = people.join(format!("{}.token", person.name()));
+    let secret = std::fs::read_to_string(&file).map_err(|e| Failure::new(Code::NotFound, format!("cannot read the credential of `{person}` in `{}`: {e}", file.display())))?;
+    Ok(SecretString::from(secret.trim().to_owned()))
+}

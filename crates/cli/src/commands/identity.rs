@@ -1,0 +1,84 @@
+//! `marque identity`, `marque person`, `marque secret`.
+
+use std::io::Read as _;
+
+use http::Method;
+use marque_core::PersonId;
+use marque_core::attestation::Instance;
+use marque_core::identity::Identity;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::Context;
+use super::query::{encoded, text};
+use crate::args::{IdentityCommand, PersonCommand, SecretCommand, Step};
+use crate::failure::{Failure, Result};
+
+pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result<()> {
+    let output = context.output;
+    let mut client = context.client().await?;
+    match command {
+        IdentityCommand::List => {
+            let identities: Vec<Identity> = client.get("/v1/identities").await?;
+            output.show(&identities, || {
+                let owner = |i: &Identity| i.owner.as_ref().map_or("-".to_owned(), ToString::to_string);
+                let row = |i: &Identity| vec![i.id.to_string(), i.kind.as_str().into(), i.state.to_string(), owner(i), i.purpose.clone()];
+                output.table(&["IDENTITY", "KIND", "STATE", "OWNER", "PURPOSE"], &identities.iter().map(row).collect::<Vec<_>>());
+            });
+            Ok(())
+        }
+        IdentityCommand::Instances { identity } => {
+            let instances: Vec<Instance> = client.get(&format!("/v1/instances?identity={}", encoded(&identity))).await?;
+            output.show(&instances, || {
+                for instance in &instances {
+                    output.line(format!("{} pid {} since {}", instance.id, instance.attestation.pid, instance.since));
+                    instance.attestation.selectors.iter().for_each(|s| output.line(format!("    {s}")));
+                }
+                if instances.is_empty() {
+                    output.line("No copy of it runs.");
+                }
+            });
+            Ok(())
+        }
+        IdentityCommand::Suspend(step) => move_to(context, step, "suspended").await,
+        IdentityCommand::Activate(step) => move_to(context, step, "active").await,
+        IdentityCommand::Retire(step) => move_to(context, step, "retired").await,
+    }
+}
+
+async fn move_to(context: &Context<'_>, step: Step, to: &str) -> Result<()> {
+    let body = json!({ "identity": step.identity, "to": to, "why": step.why });
+    let done: () = context.client().await?.post("/v1/identities/state", &body).await?;
+    context.output.show(&done, || context.output.line(format!("{} is {to}", step.identity)));
+    Ok(())
+}
+
+pub async fn person(context: &Context<'_>, command: PersonCommand) -> Result<()> {
+    let output = context.output;
+    let mut client = context.client().await?;
+    match command {
+        PersonCommand::List => {
+            let people: Vec<PersonId> = client.get("/v1/people").await?;
+            output.show(&people, || people.iter().for_each(|p| output.line(p.to_string())));
+        }
+        PersonCommand::Add { person } => {
+            let added: Value = client.post("/v1/people", &json!({ "person": person })).await?;
+            output.show(&added, || {
+                output.line(format!("{} is known; their credential is in {}", text(&added, "person"), text(&added, "credential_file")));
+                output.line("Whoever can read that file is that person: hand it over, and keep no copy.");
+            });
+        }
+    }
+    Ok(())
+}
+
+pub async fn secret(context: &Context<'_>, command: SecretCommand) -> Result<()> {
+    let SecretCommand::Set { name } = command;
+    let mut value = Zeroizing::new(String::new());
+    std::io::stdin().lock().read_to_string(&mut value).map_err(|e| Failure::input(format!("cannot read the secret from standard input: {e}")))?;
+    let path = format!("/v1/secrets/{}", encoded(&name));
+    let body = value.as_bytes().to_vec().into();
+    let done: () = context.client().await?.send(Method::PUT, &path, "text/plain; charset=utf-8", body).await?;
+    context.output.show(&done, || context.output.line(format!("stored `{name}`: the gateway uses it, no agent sees it")));
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! `marque who-can`, `can`, `records`, `trace`, `findings`, `status`, `views`.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use http::Method;
+use marque_core::record::Ending;
+use marque_core::resource::{Action, ResourceId};
+use marque_engine::{Chain, Trace, TraceClass};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::failure::{Code, Failure, Result};
+use crate::output::Tone;
+
+pub async fn who_can(context: &Context<'_>, action: Action, resource: &ResourceId) -> Result<()> {
+    let path = format!("/v1/who-can?action={action}&resource={}", encoded(&resource.to_string()));
+    let found: Vec<Value> = context.client().await?.get(&path).await?;
+    context.output.show(&found, || {
+        if found.is_empty() {
+            context.output.line(format!("No identity can {action} {resource}."));
+        }
+        print_access(context, &found, "identity");
+    });
+    Ok(())
+}
+
+pub async fn can(context: &Context<'_>, identity: &str) -> Result<()> {
+    let found: Vec<Value> = context.client().await?.get(&format!("/v1/can?identity={}", encoded(identity))).await?;
+    context.output.show(&found, || {
+        if found.is_empty() {
+            context.output.line(format!("{identity} can do nothing."));
+        }
+        print_access(context, &found, "resource");
+    });
+    Ok(())
+}
+
+fn print_access(context: &Context<'_>, found: &[Value], subject: &str) {
+    let output = context.output;
+    for access in found {
+        let held = text(access, "effect") == "hold";
+        let word = if held { output.paint(Tone::Waiting, "with approval") } else { output.paint(Tone::Good, "allowed      ") };
+        let action = if subject == "resource" { format!("{} ", text(access, "action")) } else { String::new() };
+        let reasons = access.get("reasons").and_then(Value::as_array).into_iter().flatten();
+        let by: Vec<String> = reasons.map(|r| format!("{} {}", text(r, "policy"), text(r, "at"))).collect();
+        output.line(format!("{word}  {action}{}  {}", text(access, subject), output.paint(Tone::Faint, format!("by {}", by.join(", ")))));
+    }
+}
+
+pub async fn records(context: &Context<'_>, task: Option<String>, identity: Option<String>, limit: u32) -> Result<()> {
+    let mut path = format!("/v1/records?limit={limit}");
+    for (name, value) in [("task", task), ("identity", identity)] {
+        if let Some(value) = value {
+            path = format!("{path}&{name}={}", encoded(&value));
+        }
+    }
+    let records: Vec<Value> = context.client().await?.get(&path).await?;
+    let output = context.output;
+    output.show(&records, || {
+        let row = |r: &Value| {
+            let outcome = r.get("outcome").map_or("-".to_owned(), |o| text(o, "ending"));
+            let mut row: Vec<String> = ["record", "effect", "identity", "action", "resource"].map(|f| text(r, f)).to_vec();
+            row.push(outcome);
+            row
+        };
+        output.table(&["RECORD", "DECISION", "IDENTITY", "ACTION", "RESOURCE", "OUTCOME"], &records.iter().map(row).collect::<Vec<_>>());
+    });
+    Ok(())
+}
+
+pub async fn trace(context: &Context<'_>, file: &Path) -> Result<ExitCode> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") { std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ()) } else { std::fs::read(file).map(|b| bytes = b) };
+    read.map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))?;
+    let found: Trace = context.client().await?.send(Method::POST, "/v1/trace", "application/octet-stream", bytes.into()).await?;
+    context.output.show(&found, || print_trace(context, &found));
+    Ok(if found.class == TraceClass::None { ExitCode::from(Code::NotFound as u8) } else { ExitCode::SUCCESS })
+}
+
+fn print_trace(context: &Context<'_>, found: &Trace) {
+    let output = context.output;
+    let how = match found.class {
+        TraceClass::Exact => output.paint(Tone::Good, "exact"),
+        TraceClass::Normalised => output.paint(Tone::Good, "the same words, other white space"),
+        TraceClass::None => output.paint(Tone::Bad, "not found"),
+    };
+    output.line(format!("{}  {how}, in a ledger of {} entries", found.digest, found.covers));
+    found.chains.iter().for_each(|chain| print_chain(context, chain));
+}
+
+/// The way from the output to the person.
+fn print_chain(context: &Context<'_>, chain: &Chain) {
+    let output = context.output;
+    let decided = &chain.decided;
+    let arrow = output.paint(Tone::Faint, "←");
+    output.line(format!("{arrow} record  {}  {} {} at {}", decided.record, decided.action, decided.resource, chain.at));
+    let reasons: Vec<String> = decided.reasons.iter().map(|r| format!("{} ({})", r.policy, r.text)).collect();
+    output.line(format!("  {} by {}; policies {}", decided.effect.as_str(), reasons.join(", "), decided.policy.short()));
+    if let Some(outcome) = &chain.outcome
+        && outcome.ending != Ending::Answered
+    {
+        output.line(output.paint(Tone::Waiting, format!("  the call ended as {:?}", outcome.ending)));
+    }
+    if let Some(instance) = &chain.instance {
+        output.line(format!("{arrow} instance  {}  {} as pid {}, {}", instance.id, instance.identity, instance.attestation.pid, instance.attestation.method));
+    }
+    if let Some(lease) = &chain.lease {
+        output.line(format!("{arrow} lease  {}  {}", lease.id, lease.class.as_str()));
+    }
+    for step in &chain.tasks {
+        let task = &step.task;
+        let what = step.elevation.map_or("task".to_owned(), |e| format!("task of approved {e}"));
+        output.line(format!("{arrow} {what}  {}  {}: {}", task.id, task.actor, task.purpose));
+    }
+    if let Some(first) = chain.tasks.last() {
+        output.line(format!("{arrow} asked for by {}", output.paint(Tone::Strong, first.task.principal.to_string())));
+    }
+    match &chain.proof {
+        Some(proof) if proof.verified => {
+            output.line(format!("  {} entry {} of {}, root {}", output.paint(Tone::Good, "✓ proved:"), proof.index, proof.size, proof.root));
+        }
+        Some(proof) => output.line(output.paint(Tone::Bad, format!("  ✗ entry {} does not verify", proof.index))),
+        None => output.line("  not in a checkpoint yet: ask again in a second"),
+    }
+}
+
+pub async fn findings(context: &Context<'_>) -> Result<()> {
+    let found: Vec<Value> = context.client().await?.get("/v1/findings").await?;
+    let output = context.output;
+    output.show(&found, || {
+        for finding in &found {
+            output.line(format!("{} {}: {}", output.paint(Tone::Waiting, "!"), text(finding, "subject"), text(finding, "text")));
+        }
+        if found.is_empty() {
+            output.line("Nothing is wrong in the inventory.");
+        }
+    });
+    Ok(())
+}
+
+pub async fn status(context: &Context<'_>) -> Result<()> {
+    let status: Value = context.client().await?.get("/v1/status").await?;
+    let output = context.output;
+    output.show(&status, || {
+        for (name, value) in status.as_object().into_iter().flatten() {
+            output.line(format!("{name:<13} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+        }
+    });
+    Ok(())
+}
+
+pub async fn rebuild(context: &Context<'_>) -> Result<()> {
+    let rebuilt: Value = context.client().await?.post("/v1/views/rebuild", &json!({})).await?;
+    context.output.show(&rebuilt, || context.output.line(format!("rebuilt from the log: {} entries", rebuilt.get("covers").unwrap_or(&Value::Null))));
+    Ok(())
+}
+
+/// A field as text; nothing when it is not there.
+pub fn text(value: &Value, field: &str) -> String {
+    match value.get(field) {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A value in a query string or a path (RFC 3986 §2.1).
+pub fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

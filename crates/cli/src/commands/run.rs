@@ -1,0 +1,50 @@
+//! `marque run`: a process under an identity and a task. The launcher stays its parent, and what it opened ends with it.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitCode;
+
+use marque_server::launch::Doorway;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Context;
+use crate::args::RunArgs;
+use crate::failure::{Failure, Result};
+
+pub async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode> {
+    let (program, arguments) = args.command.split_first().ok_or_else(|| Failure::input("name a program after `--`"))?;
+    let mut client = context.client().await?;
+    let doorway: Doorway = client.post("/v1/launches", &json!({ "identity": args.identity, "task": args.task })).await?;
+    let status: Value = client.get("/v1/status").await?;
+    // Processes that outlive their parent come back to this one, so that they stay within the launch.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments);
+    for ours in ["MARQUE_STATE", "MARQUE_PERSON"] {
+        command.env_remove(ours);
+    }
+    command.env("SPIFFE_ENDPOINT_SOCKET", &doorway.workload_api);
+    command.env("MARQUE_GATEWAY", &doorway.gateway);
+    command.env("MARQUE_TASK", &args.task);
+    command.env("MARQUE_ISSUER", super::query::text(&status, "issuer"));
+    let name = program.to_string_lossy().into_owned();
+    let mut child = command.spawn().map_err(|e| Failure::failed(format!("cannot start `{name}`: {e}")))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let ended = loop {
+        tokio::select! {
+            ended = child.wait() => break ended?,
+            _ = terminate.recv() => stop(&child),
+            // The terminal has sent it to the child too.
+            _ = interrupt.recv() => {}
+        }
+    };
+    let code = ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0));
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn stop(child: &tokio::process::Child) {
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}

@@ -1,0 +1,95 @@
+//! The server's configuration: a TOML file, and options that go before it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use marque_core::PersonId;
+use marque_core::spiffe::TrustDomain;
+use serde::Deserialize;
+
+use crate::args::ServeArgs;
+use crate::failure::{Failure, Result};
+
+/// Everything that `marque serve` can be told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The trust domain of a new state directory. Default: `example.org`.
+    pub trust_domain: TrustDomain,
+    /// The first person of a new state directory. Default: the user's name at `localhost`.
+    pub administrator: PersonId,
+    /// The address of the token endpoint and the public keys, TLS. Default: `127.0.0.1:8443`.
+    pub listen: SocketAddr,
+    /// The address of the gateway, mutual TLS. Default: `127.0.0.1:8444`.
+    pub gateway: SocketAddr,
+    /// Host names and addresses in the server's certificate. Default: `localhost`, `127.0.0.1`.
+    pub names: Vec<String>,
+    /// The issuer of tokens. Default: `https://` and the address of the token endpoint.
+    pub issuer: Option<String>,
+    /// The Workload API's socket. Default: `workload.sock` in the state directory.
+    pub workload_socket: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let user = rustix::process::geteuid().as_raw();
+        let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|text| user_name(&text, user)).unwrap_or_else(|| format!("uid{user}"));
+        Self {
+            trust_domain: parsed("example.org"),
+            administrator: format!("{name}@localhost").parse().unwrap_or_else(|_| parsed("admin@localhost")),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
+            gateway: SocketAddr::from((Ipv4Addr::LOCALHOST, 8444)),
+            names: vec!["localhost".into(), "127.0.0.1".into()],
+            issuer: None,
+            workload_socket: None,
+        }
+    }
+}
+
+impl Config {
+    /// The file's values, if there is a file, and before them the options'.
+    pub fn read(args: &ServeArgs) -> Result<Self> {
+        let mut config = match &args.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", path.display())))?;
+                toml::from_str(&text).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?
+            }
+            None => Self::default(),
+        };
+        if let Some(text) = &args.trust_domain {
+            config.trust_domain = text.parse().map_err(|e| Failure::input(format!("--trust-domain: {e}")))?;
+        }
+        if let Some(text) = &args.administrator {
+            config.administrator = text.parse().map_err(|e| Failure::input(format!("--administrator: {e}")))?;
+        }
+        config.listen = args.listen.unwrap_or(config.listen);
+        config.gateway = args.gateway.unwrap_or(config.gateway);
+        Ok(config)
+    }
+}
+
+/// The state directory: as asked, or the user's own.
+pub fn state_dir(asked: Option<&Path>) -> PathBuf {
+    asked.map_or_else(
+        || {
+            let home = |name: &str, rest: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(|v| PathBuf::from(v).join(rest));
+            home("XDG_STATE_HOME", "marque").or_else(|| home("HOME", ".local/state/marque")).unwrap_or_else(|| PathBuf::from(".marque"))
+        },
+        Path::to_owned,
+    )
+}
+
+fn user_name(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.get(2)?.parse() == Ok(uid)).then(|| (*fields.first().unwrap_or(&"")).to_owned())
+    })
+}
+
+#[expect(clippy::expect_used, reason = "the texts stand in this file")]
+fn parsed<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().expect("a default parses")
+}

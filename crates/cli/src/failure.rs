@@ -1,0 +1,56 @@
+//! Why a command failed, and its exit code.
+
+use std::process::ExitCode;
+
+/// A failed command: what happened, where, and what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+}
+
+/// Exit codes. 0 is success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Something failed.
+    Failed = 1,
+    /// The input was wrong: a bad manifest, a value that does not parse. Nothing was changed.
+    Input = 2,
+    /// A rule said no: denied, not permitted, revoked, a widening.
+    Refused = 3,
+    /// What was looked for is not there, or what was verified is not whole.
+    NotFound = 4,
+}
+
+impl Failure {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Code::Failed, message)
+    }
+
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(Code::Input, message)
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code as u8)
+    }
+}
+
+/// Any other error, with all that it says.
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(e) = source {
+            message = format!("{message}: {e}");
+            source = e.source();
+        }
+        Self::failed(message)
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Failure>;

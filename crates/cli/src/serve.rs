@@ -1,0 +1,172 @@
+//! `marque serve`: one process with every surface and the gateway.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marque_core::id::LeaseId;
+use marque_engine::{Engine, Env, Options};
+use marque_gateway::{Gateway, Peer as GatewayPeer};
+use marque_server::api::{Api, router};
+use marque_server::launch::{Door, Launches};
+use marque_server::tls::Tls;
+use marque_server::{bind_unix, http, oauth_router, unix_connections, workload};
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::client::api_socket;
+use crate::config::Config;
+use crate::failure::{Failure, Result};
+use crate::output::{Output, Tone};
+
+/// Where a server listens, printed when it is ready.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Addresses {
+    pub state: String,
+    pub api: String,
+    pub workload_api: String,
+    pub issuer: String,
+    pub gateway: String,
+}
+
+/// Serves until SIGTERM, ctrl-c, or until the log stops.
+pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> {
+    let bind = |what: &'static str| move |e: std::io::Error| Failure::failed(format!("cannot listen on {what}: {e}"));
+    let control = TcpListener::bind(config.listen).await.map_err(bind("the token endpoint's address"))?;
+    let gateway = TcpListener::bind(config.gateway).await.map_err(bind("the gateway's address"))?;
+    let issuer = config.issuer.clone().unwrap_or(format!("https://{}", control.local_addr()?));
+    let options = Options {
+        trust_domain: config.trust_domain.clone(),
+        administrator: config.administrator.clone(),
+        issuer: issuer.clone(),
+    };
+    let engine = Engine::open(state, Env::system(), options).await?;
+    let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));
+    let api = bind_unix(&api_socket(state), 0o600).map_err(bind("the API's socket"))?;
+    let workload_socket = bind_unix(&workload_path, 0o666).map_err(bind("the Workload API's socket"))?;
+    let tls = Tls::new(Arc::clone(&engine), &config.names)?;
+    let door = Gateway::new(Arc::clone(&engine));
+    let run = state.join("run");
+    std::fs::create_dir_all(&run)?;
+    let launches = Arc::new(Launches::new(Arc::clone(&engine), std::path::absolute(run)?, Arc::new(GatewayDoor(door.clone()))));
+
+    let addresses = Addresses {
+        state: state.display().to_string(),
+        api: api_socket(state).display().to_string(),
+        workload_api: format!("unix://{}", std::path::absolute(&workload_path)?.display()),
+        issuer,
+        gateway: format!("https://{}", gateway.local_addr()?),
+    };
+    ready(&addresses, output);
+    tokio::select! {
+        () = unix_connections(api, |stream, peer| {
+            let api = Api { engine: Arc::clone(&engine), launches: Some(Arc::clone(&launches)) };
+            http(stream, router(api, Some(peer)))
+        }) => {}
+        () = unix_connections(workload_socket, |stream, peer| http(stream, workload::service(Arc::clone(&engine), peer, None))) => {}
+        () = token_endpoint(control, &tls, &engine) => {}
+        () = mutual_tls(gateway, &tls, &door) => {}
+        stopped = time(&engine, &tls) => stopped?,
+        () = asked_to_stop() => {}
+    }
+    // What is cut off here loses nothing: what was answered is durable.
+    engine.publish()?;
+    Ok(())
+}
+
+fn ready(addresses: &Addresses, output: &Output) {
+    output.show(addresses, || {
+        output.line(format!("{} marque is ready", output.paint(Tone::Good, "✓")));
+        output.line(format!("  state           {}", addresses.state));
+        output.line(format!("  Workload API    {}", addresses.workload_api));
+        output.line(format!("  token endpoint  {}/oauth/token", addresses.issuer));
+        output.line(format!("  gateway         {}/mcp/<service>", addresses.gateway));
+    });
+}
+
+/// Lets time pass, twice a second. A log that has stopped ends the process: nothing may happen unrecorded.
+async fn time(engine: &Arc<Engine>, tls: &Tls) -> Result<()> {
+    let mut interval = tokio::time::interval(Duration::from_millis(500));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for beat in 1_u64.. {
+        interval.tick().await;
+        let engine = Arc::clone(engine);
+        // Ticking writes files: off the threads that serve.
+        let ticked = tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(engine.tick())).await?;
+        ticked?;
+        if beat % RENEW_BEATS == 0 {
+            tls.renew()?;
+        }
+    }
+    Ok(())
+}
+
+async fn token_endpoint(listener: TcpListener, tls: &Tls, engine: &Arc<Engine>) {
+    tcp_connections(listener, |stream| {
+        let (tls, engine) = (tls.clone(), Arc::clone(engine));
+        async move {
+            match tls.accept(stream).await {
+                Ok((stream, workload)) => http(stream, oauth_router(engine, workload)).await,
+                Err(error) => tracing::debug!("a TLS connection was refused: {error}"),
+            }
+        }
+    })
+    .await;
+}
+
+async fn mutual_tls(listener: TcpListener, tls: &Tls, door: &Gateway) {
+    tcp_connections(listener, |stream| {
+        let (tls, door) = (tls.clone(), door.clone());
+        async move {
+            match tls.accept(stream).await {
+                Ok((stream, Some(workload))) => door.serve(stream, GatewayPeer::Tls { thumbprint: workload.thumbprint }).await,
+                Ok((_, None)) => tracing::debug!("a TLS connection without a certificate was refused"),
+                Err(error) => tracing::debug!("a TLS connection was refused: {error}"),
+            }
+        }
+    })
+    .await;
+}
+
+async fn tcp_connections<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, handle: impl Fn(TcpStream) -> F) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(handle(stream));
+            }
+            Err(error) => {
+                tracing::error!("a connection was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn asked_to_stop() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+/// The gateway behind a launch's own listener.
+struct GatewayDoor(Gateway);
+
+impl Door for GatewayDoor {
+    fn serve(&self, stream: TcpStream, lease: LeaseId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let gateway = self.0.clone();
+        Box::pin(async move { gateway.serve(stream, GatewayPeer::Session(lease)).await })
+    }
+}
+
+/// Twenty minutes, of a certificate's hour.
+const RENEW_BEATS: u64 = 2 * 60 * 20;

@@ -1,0 +1,130 @@
+//! From what was seen of a process to the one identity that it is a copy of.
+
+use std::os::unix::process::parent_id;
+
+use marque_core::event::Body;
+use marque_core::identity::Lifecycle;
+use marque_core::lease::CredentialClass;
+use marque_engine::{Caller, EngineError};
+use serde_json::json;
+
+use crate::world::{LEAD, WORKER, World, call, chain, manifest, named, observed, spiffe};
+
+#[tokio::test]
+async fn a_process_that_nothing_matches_is_refused_and_recorded() {
+    let world = World::start().await;
+    let size = world.engine.log_size();
+    let error = world.engine.attest(observed(&["unix:uid:7", "unix:name:stranger"]), None).await.unwrap_err();
+    let EngineError::NoIdentity(seen) = &error else { panic!("{error}") };
+    assert_eq!(seen, "unix:name:stranger unix:uid:7");
+    assert_eq!(world.engine.log_size(), size + 1);
+    let last = world.events().pop().unwrap();
+    let Body::AttestationRefused { why } = &last.what else { panic!("{last:?}") };
+    assert!(why.contains("unix:name:stranger unix:uid:7"), "{why}");
+}
+
+#[tokio::test]
+async fn a_process_that_two_match_is_neither() {
+    let world = World::start().await;
+    let error = world.engine.attest(observed(&[&named(LEAD), &named(WORKER)]), None).await.unwrap_err();
+    let EngineError::Ambiguous(both) = &error else { panic!("{error}") };
+    for name in [LEAD, WORKER] {
+        assert!(both.contains(&format!("`{}`", spiffe(name))), "{both}");
+    }
+    assert!(matches!(world.events().pop().unwrap().what, Body::AttestationRefused { .. }));
+    assert!(world.state().instances.is_empty());
+}
+
+#[tokio::test]
+async fn only_an_active_identity_matches() {
+    let world = World::start().await;
+    let seen = || observed(&[&named(LEAD)]);
+    world.engine.move_identity(&world.admin, LEAD, Lifecycle::Suspended, "test").await.unwrap();
+    let error = world.engine.attest(seen(), None).await.unwrap_err();
+    assert!(matches!(error, EngineError::NoIdentity(_)), "{error}");
+    world.engine.move_identity(&world.admin, LEAD, Lifecycle::Active, "test").await.unwrap();
+    assert_eq!(world.engine.attest(seen(), None).await.unwrap().identity, spiffe(LEAD));
+    world.engine.move_identity(&world.admin, LEAD, Lifecycle::Retired, "test").await.unwrap();
+    assert!(world.engine.attest(seen(), None).await.is_err());
+    let back = world.engine.move_identity(&world.admin, LEAD, Lifecycle::Active, "test").await.unwrap_err();
+    assert!(matches!(back, EngineError::Invalid(_)), "{back}");
+}
+
+#[tokio::test]
+async fn one_process_is_one_instance() {
+    let world = World::start().await;
+    let first = world.engine.attest(observed(&[&named(LEAD)]), None).await.unwrap();
+    let size = world.engine.log_size();
+    assert_eq!(world.engine.attest(observed(&[&named(LEAD)]), None).await.unwrap(), first);
+    assert_eq!(world.engine.log_size(), size, "it is known already");
+    let more = world.engine.attest(observed(&[&named(LEAD), "unix:uid:0"]), None).await.unwrap();
+    assert_ne!(more.id, first.id, "another sight is another instance");
+}
+
+#[tokio::test]
+async fn an_svid_leads_back_to_its_instance() {
+    let world = World::start().await;
+    let instance = world.engine.attest(observed(&[&named(LEAD)]), None).await.unwrap();
+    let issued = world.engine.x509_svid(&instance).await.unwrap();
+    let workload = world.engine.authenticate_certificate(&chain(&issued)).unwrap();
+    assert_eq!((&workload.lease, &workload.instance, &workload.identity), (&issued.lease, &instance.id, &spiffe(LEAD)));
+    let lease = world.state().leases[&issued.lease].clone();
+    assert_eq!((lease.class, lease.task, lease.scope.is_empty()), (CredentialClass::X509Svid, None, true));
+    assert_eq!(lease.binding, Some(workload.thumbprint));
+    assert_eq!(lease.handle, issued.svid.serial);
+    // It proves who its holder is, and allows nothing.
+    let error = world.engine.authorize(call(issued.lease, "tool:crm/find", json!({}))).await.unwrap_err();
+    assert!(matches!(error, EngineError::Forbidden(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_is_refused() {
+    let (here, elsewhere) = (World::start().await, World::start().await);
+    let stranger = elsewhere.engine.attest(observed(&[&named(LEAD)]), None).await.unwrap();
+    let issued = elsewhere.engine.x509_svid(&stranger).await.unwrap();
+    let error = here.engine.authenticate_certificate(&chain(&issued)).unwrap_err();
+    assert!(matches!(error, EngineError::Svid(_)), "{error}");
+    assert!(here.engine.authenticate_certificate(&[]).is_err());
+    let instance = here.engine.x509_svid(&stranger).await.unwrap_err();
+    assert!(matches!(instance, EngineError::Dead(_)), "an instance of another log is unknown: {instance}");
+}
+
+#[tokio::test]
+async fn a_server_certificate_is_no_workload() {
+    let world = World::start().await;
+    let server = world.engine.server_svid(&["localhost".into()], &[]).unwrap();
+    let chain: Vec<&[u8]> = server.chain.iter().map(Vec::as_slice).collect();
+    assert!(world.engine.authenticate_certificate(&chain).is_err());
+}
+
+#[tokio::test]
+async fn a_launch_reaches_the_processes_below_it() {
+    let world = World::start().await;
+    let task = world.task(LEAD, None).await;
+    let launch = world.engine.launch(&world.alice, &spiffe(LEAD), task.id, parent_id()).unwrap();
+    let instance = world.engine.attest(observed(&[&named(LEAD), &named(WORKER)]), Some(&launch)).await.unwrap();
+    assert_eq!((&instance.identity, instance.task), (&spiffe(LEAD), Some(task.id)), "only the launched identity is considered");
+    assert_eq!(instance.attestation.method, "launched");
+    let session = world.engine.gateway_session(&instance, task.id).await.unwrap();
+    assert_eq!(world.engine.gateway_session(&instance, task.id).await.unwrap(), session, "one for each instance and task");
+    drop(world.permit(call(session, "tool:crm/find", json!({}))).await);
+
+    // This process did not start itself, and another identity is not that of the task.
+    let own = world.engine.launch(&world.alice, &spiffe(LEAD), task.id, std::process::id()).unwrap();
+    let error = world.engine.attest(observed(&[&named(LEAD)]), Some(&own)).await.unwrap_err();
+    assert!(matches!(error, EngineError::Forbidden(_)), "{error}");
+    assert!(world.engine.launch(&world.alice, &spiffe(WORKER), task.id, parent_id()).is_err());
+    let workload = Caller::Workload(world.agent(LEAD).await.workload);
+    assert!(world.engine.launch(&workload, &spiffe(LEAD), task.id, parent_id()).is_err(), "people launch");
+}
+
+/// An identity without selectors matches nothing (INVARIANT (I7 unknown is No)).
+#[tokio::test]
+async fn an_identity_without_selectors_matches_nothing() {
+    let world = World::empty().await;
+    let mut bare = manifest();
+    bare.identities.truncate(1);
+    bare.identities[0].selectors.clear();
+    world.engine.apply(&world.admin, &bare).await.unwrap();
+    assert!(world.engine.attest(observed(&[&named(LEAD)]), None).await.is_err());
+}

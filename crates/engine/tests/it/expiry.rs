@@ -1,0 +1,145 @@
+//! What ends because time passes. Time passes only when a test says so.
+
+use marque_core::attestation::Attestation;
+use marque_core::elevation::{ElevationError, Status};
+use marque_core::state::Dead;
+use marque_core::time::Ttl;
+use marque_engine::{EngineError, Observed, TaskRequest};
+use marque_svid::SvidError;
+use serde_json::json;
+
+use crate::world::{LEAD, World, answered, call, chain, named, observed, request};
+
+/// INVARIANT (I2 leases die first).
+#[tokio::test]
+async fn a_token_ends_before_its_task() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let task = world.task(LEAD, None).await;
+    let token = world.token(&lead, &task).await;
+    let thumbprint = Some(lead.workload.thumbprint.as_str());
+    world.advance(299);
+    assert!(world.engine.authenticate_token(&token.token, thumbprint).is_ok());
+    drop(world.permit(call(token.lease.id, "tool:crm/find", json!({}))).await);
+    world.advance(1);
+    let error = world.engine.authenticate_token(&token.token, thumbprint).unwrap_err();
+    assert!(matches!(error, EngineError::Svid(SvidError::Expired)), "{error}");
+    let late = || world.engine.authorize(call(token.lease.id, "tool:crm/find", json!({})));
+    let error = late().await.unwrap_err();
+    assert!(matches!(error, EngineError::Dead(Dead::Expired(_))), "{error}");
+    world.engine.tick().await.unwrap();
+    assert!(!world.state().leases.contains_key(&token.lease.id), "it is forgotten");
+    let error = late().await.unwrap_err();
+    assert!(matches!(error, EngineError::Dead(Dead::Unknown(_))), "{error}");
+    // The task goes on, and there is another token for it.
+    let next = world.token(&lead, &task).await;
+    drop(world.permit(call(next.lease.id, "tool:crm/find", json!({}))).await);
+}
+
+#[tokio::test]
+async fn an_svid_ends_after_an_hour() {
+    let world = World::start().await;
+    let instance = world.engine.attest(observed(&[&named(LEAD)]), None).await.unwrap();
+    let issued = world.engine.x509_svid(&instance).await.unwrap();
+    world.advance(3599);
+    assert!(world.engine.authenticate_certificate(&chain(&issued)).is_ok());
+    world.advance(2);
+    assert!(world.engine.authenticate_certificate(&chain(&issued)).is_err());
+    // The copy is still known, and is given another one.
+    world.engine.tick().await.unwrap();
+    let next = world.engine.x509_svid(&instance).await.unwrap();
+    assert!(world.engine.authenticate_certificate(&chain(&next)).is_ok());
+}
+
+#[tokio::test]
+async fn a_task_ends_at_its_deadline_with_all_that_hangs_from_it() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let short = TaskRequest { ttl: Some(Ttl::from_seconds(60)), ..request(LEAD, None) };
+    let task = world.engine.start_task(&world.alice, short).await.unwrap();
+    let token = world.token(&lead, &task).await;
+    assert_eq!(token.lease.expires, task.expires);
+    let held = world.held(call(token.lease.id, "tool:mail/send", json!({}))).await;
+    let permit = world.permit(call(token.lease.id, "tool:crm/find", json!({}))).await;
+    world.advance(60);
+    assert!(!permit.alive());
+    let own = world.own(&lead, &task).await;
+    let error = world.engine.exchange(own).await.unwrap_err();
+    assert!(matches!(error, EngineError::Dead(Dead::Expired(_))), "{error}");
+    assert!(world.engine.approve(&world.bob, held).await.is_err());
+    permit.settle(answered()).unwrap();
+    world.engine.tick().await.unwrap();
+    let state = world.state();
+    assert!(!state.tasks.contains_key(&task.id) && !state.elevations.contains_key(&held) && state.usage.is_empty());
+    // The history keeps it.
+    assert_eq!(world.engine.tasks(10).unwrap()[0].task.id, task.id);
+    assert_eq!(world.engine.records(Some(task.id), None, 10).unwrap().len(), 2);
+    assert_eq!(world.engine.elevations(10).unwrap()[0].status, "expired");
+}
+
+/// INVARIANT (I5 elevation never widens): expiry beats approval.
+#[tokio::test]
+async fn nobody_decides_after_an_hour() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let long = TaskRequest { ttl: Some(Ttl::from_minutes(300)), ..request(LEAD, None) };
+    let task = world.engine.start_task(&world.alice, long).await.unwrap();
+    let lease = world.token(&lead, &task).await.lease.id;
+    let held = world.held(call(lease, "tool:mail/send", json!({}))).await;
+    world.advance(3600);
+    let error = world.engine.approve(&world.bob, held).await.unwrap_err();
+    assert!(matches!(error, EngineError::Elevation(ElevationError::NotPending(_, "expired"))), "{error}");
+    world.engine.tick().await.unwrap();
+    assert_eq!(world.state().elevations[&held].status, Status::Expired);
+    assert_eq!(world.engine.elevations(10).unwrap()[0].status, "expired");
+    let size = world.engine.log_size();
+    world.engine.tick().await.unwrap();
+    assert_eq!(world.engine.log_size(), size, "it expires once");
+    let lease = world.token(&lead, &task).await.lease.id;
+    assert_ne!(world.held(call(lease, "tool:mail/send", json!({}))).await, held);
+}
+
+#[tokio::test]
+async fn an_approval_that_is_not_used_ends() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let task = world.task(LEAD, None).await;
+    let lease = world.token(&lead, &task).await.lease.id;
+    let held = world.held(call(lease, "tool:mail/send", json!({}))).await;
+    let approved = world.engine.approve(&world.bob, held).await.unwrap().task.unwrap();
+    assert_eq!(approved.expires, approved.started.plus(Ttl::from_minutes(15)));
+    world.advance(15 * 60);
+    world.engine.tick().await.unwrap();
+    let lease = world.token(&lead, &task).await.lease.id;
+    assert_ne!(world.held(call(lease, "tool:mail/send", json!({}))).await, held);
+}
+
+#[tokio::test]
+async fn an_instance_ends_with_its_process() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    // The number of this process, but of another start: that process has ended.
+    let Observed(seen) = observed(&[&named(LEAD), "unix:uid:0"]);
+    let gone = Observed(Attestation { started: seen.started + 1, ..seen });
+    let gone = world.engine.attest(gone, None).await.unwrap();
+    let token = world.engine.jwt_svid(&gone, &["a".to_owned()]).await.unwrap();
+    assert!(world.engine.validate_jwt_svid(&token, None).is_ok());
+    world.engine.tick().await.unwrap();
+    assert!(world.engine.validate_jwt_svid(&token, None).is_err());
+    let state = world.state();
+    assert!(!state.instances.contains_key(&gone.id) && state.instances.contains_key(&lead.instance.id));
+}
+
+#[tokio::test]
+async fn time_does_not_go_back() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let task = world.task(LEAD, None).await;
+    let token = world.token(&lead, &task).await;
+    world.advance(300);
+    world.flush().await;
+    let now = world.engine.now();
+    world.advance(-3600);
+    assert_eq!(world.engine.now(), now);
+    assert!(world.engine.authenticate_token(&token.token, Some(&lead.workload.thumbprint)).is_err(), "what has expired stays so");
+}

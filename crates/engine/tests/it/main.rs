@@ -1,0 +1,26 @@
+//! The use cases on a state directory of their own, with a clock that moves only when a test says so.
+
+#[cfg(test)]
+mod approve;
+#[cfg(test)]
+mod attest;
+#[cfg(test)]
+mod authorize;
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod expiry;
+#[cfg(test)]
+mod manifest;
+#[cfg(test)]
+mod opening;
+#[cfg(test)]
+mod permits;
+#[cfg(test)]
+mod regressions;
+#[cfg(test)]
+mod tokens;
+#[cfg(test)]
+mod trace;
+#[cfg(test)]
+mod world;
