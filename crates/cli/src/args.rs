@@ -59,13 +59,17 @@ pub enum Command {
     #[command(subcommand)]
     Task(TaskCommand),
     /// Start a process under an identity and a task, with no secret in its hands.
-    #[command(after_help = "Example:\n  marque run --as agent/researcher --task task_… -- python agent.py\n\nThe process gets SPIFFE_ENDPOINT_SOCKET, MARQUE_GATEWAY, MARQUE_ISSUER and MARQUE_TASK. Its MCP servers are at\n$MARQUE_GATEWAY/mcp/<service>.")]
+    #[command(
+        after_help = "Example:\n  marque run --as agent/researcher --task task_… -- python agent.py\n\nThe process gets SPIFFE_ENDPOINT_SOCKET, MARQUE_GATEWAY, MARQUE_ISSUER and MARQUE_TASK. Its MCP servers are at\n$MARQUE_GATEWAY/mcp/<service>."
+    )]
     Run(RunArgs),
     /// Held requests: list, approve, refuse.
     #[command(subcommand)]
     Elevation(ElevationCommand),
     /// Revoke a lease, task, instance, identity, person or approval, with everything below it.
-    #[command(after_help = "Targets: lease_… task_… inst_… elev_… spiffe://… user:…\n\nExample:\n  marque revoke task_01JD… --why 'wrong customer'")]
+    #[command(
+        after_help = "Targets: lease_… task_… inst_… elev_… spiffe://… user:…\n\nExample:\n  marque revoke task_01JD… --why 'wrong customer'"
+    )]
     Revoke {
         /// What to revoke.
         target: String,
@@ -188,7 +192,9 @@ pub struct ManifestArgs {
 #[derive(Debug, Subcommand)]
 pub enum TaskCommand {
     /// Start a task.
-    #[command(after_help = "Example:\n  marque task start --as agent/researcher --purpose 'weekly report' --scope 'invoke:tool:crm/*' --ttl 30m")]
+    #[command(
+        after_help = "Example:\n  marque task start --as agent/researcher --purpose 'weekly report' --scope 'invoke:tool:crm/*' --ttl 30m"
+    )]
     Start(TaskStart),
     /// List tasks, the newest first.
     List,
@@ -302,7 +308,7 @@ pub enum PersonCommand {
     /// Make a person known; their credential is written to a private file of the state directory.
     Add {
         /// As bob@example.com.
-        person: String,
+        name: String,
     },
 }
 

@@ -59,11 +59,23 @@ impl Client {
         self.call(Method::POST, path, "application/json", serde_json::to_vec(body)?.into()).await
     }
 
-    pub async fn send<T: DeserializeOwned>(&mut self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<T> {
+    pub async fn send<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<T> {
         self.call(method, path, content_type, body).await
     }
 
-    async fn call<T: DeserializeOwned>(&mut self, method: Method, path: &str, content_type: &'static str, body: Bytes) -> Result<T> {
+    async fn call<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<T> {
         let mut credential = HeaderValue::try_from(format!("Bearer {}", self.credential.expose_secret()))?;
         credential.set_sensitive(true);
         let request = Request::builder()
@@ -109,7 +121,10 @@ fn failure(status: StatusCode, bytes: &[u8]) -> Failure {
 /// The API over a state directory that no server holds.
 async fn open(state: &Path) -> Result<Router> {
     if !state.join("trust-domain").is_file() {
-        let text = format!("no server is running, and `{}` is not a state directory: start `marque serve`, or name one with --state", state.display());
+        let text = format!(
+            "no server is running, and `{}` is not a state directory: start `marque serve`, or name one with --state",
+            state.display()
+        );
         return Err(Failure::new(Code::NotFound, text));
     }
     let config = Config::default();
@@ -128,11 +143,14 @@ fn credential(state: &Path, person: Option<&str>) -> Result<SecretString> {
     let person: PersonId = match person {
         Some(person) => person.parse().map_err(|e| Failure::input(format!("--person: {e}")))?,
         None => {
-            let name = std::fs::read_to_string(people.join("default")).map_err(|e| Failure::failed(format!("cannot read `{}`: {e}", people.join("default").display())))?;
+            let name = std::fs::read_to_string(people.join("default"))
+                .map_err(|e| Failure::failed(format!("cannot read `{}`: {e}", people.join("default").display())))?;
             name.trim().parse()?
         }
     };
     let file = people.join(format!("{}.token", person.name()));
-    let secret = std::fs::read_to_string(&file).map_err(|e| Failure::new(Code::NotFound, format!("cannot read the credential of `{person}` in `{}`: {e}", file.display())))?;
+    let secret = std::fs::read_to_string(&file).map_err(|e| {
+        Failure::new(Code::NotFound, format!("cannot read the credential of `{person}` in `{}`: {e}", file.display()))
+    })?;
     Ok(SecretString::from(secret.trim().to_owned()))
 }

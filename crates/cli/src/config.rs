@@ -33,7 +33,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let user = rustix::process::geteuid().as_raw();
-        let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|text| user_name(&text, user)).unwrap_or_else(|| format!("uid{user}"));
+        let name = std::fs::read_to_string("/etc/passwd")
+            .ok()
+            .and_then(|text| user_name(&text, user))
+            .unwrap_or_else(|| format!("uid{user}"));
         Self {
             trust_domain: parsed("example.org"),
             administrator: format!("{name}@localhost").parse().unwrap_or_else(|_| parsed("admin@localhost")),
@@ -51,7 +54,8 @@ impl Config {
     pub fn read(args: &ServeArgs) -> Result<Self> {
         let mut config = match &args.config {
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", path.display())))?;
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| Failure::input(format!("cannot read `{}`: {e}", path.display())))?;
                 toml::from_str(&text).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?
             }
             None => Self::default(),
@@ -72,8 +76,11 @@ impl Config {
 pub fn state_dir(asked: Option<&Path>) -> PathBuf {
     asked.map_or_else(
         || {
-            let home = |name: &str, rest: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(|v| PathBuf::from(v).join(rest));
-            home("XDG_STATE_HOME", "marque").or_else(|| home("HOME", ".local/state/marque")).unwrap_or_else(|| PathBuf::from(".marque"))
+            let home =
+                |name: &str, rest: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(|v| PathBuf::from(v).join(rest));
+            home("XDG_STATE_HOME", "marque")
+                .or_else(|| home("HOME", ".local/state/marque"))
+                .unwrap_or_else(|| PathBuf::from(".marque"))
         },
         Path::to_owned,
     )

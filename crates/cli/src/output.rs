@@ -63,10 +63,20 @@ impl Output {
 
     /// Rows as columns that line up.
     pub fn table(&self, head: &[&str], rows: &[Vec<String>]) {
-        let width = |n: usize| rows.iter().filter_map(|r| r.get(n)).map(|c| c.chars().count()).chain([head.get(n).map_or(0, |h| h.len())]).max().unwrap_or(0);
+        let width = |n: usize| {
+            rows.iter()
+                .filter_map(|r| r.get(n))
+                .map(|c| c.chars().count())
+                .chain([head.get(n).map_or(0, |h| h.len())])
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..head.len()).map(width).collect();
         let line = |cells: &[String]| {
-            let padded = cells.iter().zip(&widths).map(|(cell, w)| format!("{cell}{}", " ".repeat(w.saturating_sub(cell.chars().count()))));
+            let padded = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, w)| format!("{cell}{}", " ".repeat(w.saturating_sub(cell.chars().count()))));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.line(self.paint(Tone::Faint, line(&head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>())));

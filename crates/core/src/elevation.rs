@@ -122,9 +122,9 @@ pub enum ElevationError {
 #[derive(Debug)]
 pub enum Voted {
     /// More people must approve.
-    Waiting(Body),
+    Waiting(Box<Body>),
     /// That was the last vote: the new task and its two events, in order.
-    Approved(Box<Task>, [Body; 2]),
+    Approved(Box<Task>, Vec<Body>),
 }
 
 impl Elevation {
@@ -143,13 +143,13 @@ impl Elevation {
         let votes = u32::try_from(self.votes.len()).unwrap_or(u32::MAX).saturating_add(1);
         let vote = Body::ElevationVoted { elevation: self.id, by: by.clone() };
         if votes < self.needs.approvals {
-            return Ok(Voted::Waiting(vote));
+            return Ok(Voted::Waiting(Box::new(vote)));
         }
         let grant = Grant::exactly(self.call.action, &self.call.resource, self.call.sensitivity);
         let purpose = format!("approved {}: {}", self.needs.elevations.join(", "), held.purpose).chars().take(500).collect();
-        let task = held.elevate(cx, by.clone(), grant, self.needs.ttl, purpose, epoch);
+        let task = held.elevate(cx, by.clone(), self, grant, purpose, epoch);
         let approved = Body::ElevationApproved { elevation: self.id, by: by.clone(), task: task.clone() };
-        Ok(Voted::Approved(Box::new(task), [vote, approved]))
+        Ok(Voted::Approved(Box::new(task), vec![vote, approved]))
     }
 
     /// A person says no: final. INVARIANT (I5 elevation never widens): denial wins.

@@ -262,8 +262,10 @@ impl Body {
 impl Event {
     /// The entry's bytes: canonical JSON (RFC 8785: keys sorted, no white space; the schema holds no floats).
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        // `serde_json::Value` keeps object keys in a sorted map, and all keys of the schema are ASCII.
-        serde_json::to_vec(&serde_json::to_value(self)?)
+        // All keys of the schema are ASCII, so that sorting by bytes is sorting by UTF-16 as RFC 8785 §3.2.3 asks.
+        let mut value = serde_json::to_value(self)?;
+        value.sort_all_objects();
+        serde_json::to_vec(&value)
     }
 
     /// Reads an entry.

@@ -255,16 +255,36 @@ impl State {
             Target::Owner(person) => {
                 let owned = self.identities.values().filter(|i| i.owner.as_ref() == Some(person)).map(|i| i.id.clone());
                 for id in owned.collect::<Vec<_>>() {
+                    // On the identity too: another owner later does not bring back what was revoked with this one.
+                    self.revocations.insert(Target::Identity(id.clone()), epoch);
                     self.suspend(&id);
                 }
+                self.withdraw_votes(person, epoch);
             }
-            Target::Elevation(id) => {
-                if let Some(Status::Approved { task }) = self.elevations.get(id).map(|e| e.status.clone()) {
+            Target::Elevation(id) => match self.elevations.get(id).map(|e| e.status.clone()) {
+                Some(Status::Approved { task }) => {
+                    self.revocations.insert(Target::Task(task), epoch);
+                    self.close(*id, Status::Expired);
+                }
+                Some(Status::Pending) => self.close(*id, Status::Expired),
+                Some(Status::Refused { .. } | Status::Expired) | None => {}
+            },
+            Target::Lease(_) | Target::Task(_) | Target::Instance(_) => {}
+        }
+    }
+
+    /// What a person approved, alone or with others, ends with them; where they approved and others are still to, they
+    /// did not.
+    fn withdraw_votes(&mut self, person: &PersonId, epoch: Epoch) {
+        for elevation in self.elevations.values_mut().filter(|e| e.votes.contains(person)) {
+            match elevation.status {
+                Status::Approved { task } => {
                     self.revocations.insert(Target::Task(task), epoch);
                 }
-                self.close(*id, Status::Expired);
+                _ => {
+                    elevation.votes.remove(person);
+                }
             }
-            Target::Lease(_) | Target::Task(_) | Target::Instance(_) => {}
         }
     }
 
@@ -282,7 +302,7 @@ impl State {
 
     fn close(&mut self, id: ElevationId, status: Status) {
         if let Some(elevation) = self.elevations.get_mut(&id) {
-            if !matches!(status, Status::Approved { .. }) {
+            if !matches!(status, Status::Approved { .. }) && self.calls.get(&elevation.call) == Some(&id) {
                 self.calls.remove(&elevation.call);
             }
             elevation.status = status;

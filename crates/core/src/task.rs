@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::PersonId;
 use crate::attestation::Instance;
+use crate::elevation::Elevation;
 use crate::event::Body;
-use crate::id::{LeaseId, TaskId};
+use crate::id::{ElevationId, LeaseId, TaskId};
 use crate::identity::{Identity, Lifecycle};
 use crate::lease::{CredentialClass, Lease};
 use crate::revocation::Epoch;
@@ -57,6 +58,9 @@ pub struct Task {
     /// How much may be used.
     #[serde(default)]
     pub budget: Budget,
+    /// The elevation whose approval started it. Such a task is for one call: it is not delegated and gives no lease (I5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elevation: Option<ElevationId>,
     /// The epoch at which it started (I4).
     pub epoch: Epoch,
 }
@@ -101,6 +105,9 @@ pub enum TaskError {
     /// The instance is a copy of another identity.
     #[error("`{0}` may not hold a credential of task `{1}`")]
     WrongActor(SpiffeId, TaskId),
+    /// The task of an approval is for exactly one call.
+    #[error("task `{0}` is for one approved call only")]
+    OneCall(TaskId),
     /// A purpose must be given, in at most 500 characters.
     #[error("a purpose of 1 to 500 characters is needed")]
     Purpose,
@@ -124,6 +131,7 @@ impl Task {
             expires: cx.now.plus(want.ttl),
             depth: 0,
             budget: want.budget,
+            elevation: None,
             epoch,
         };
         Ok((task.clone(), Body::TaskStarted { task }))
@@ -135,6 +143,7 @@ impl Task {
     /// `child.depth = self.depth + 1 ≤ MAX_DEPTH`, `child.principal = self.principal`.
     pub fn delegate(&self, cx: &mut Cx<'_>, to: &Identity, want: Want, epoch: Epoch) -> Moved<Self> {
         self.live_at(cx.now)?;
+        self.not_elevated()?;
         let depth = self.depth.checked_add(1).filter(|d| *d <= MAX_DEPTH).ok_or(TaskError::TooDeep)?;
         let scope = narrowed(Some(self), to, want.scope)?;
         let task = Self {
@@ -149,6 +158,7 @@ impl Task {
             expires: cx.now.plus(want.ttl).min(self.expires),
             depth,
             budget: want.budget,
+            elevation: None,
             epoch,
         };
         Ok((task.clone(), Body::TaskStarted { task }))
@@ -162,8 +172,8 @@ impl Task {
         &self,
         cx: &mut Cx<'_>,
         approver: PersonId,
+        approved: &Elevation,
         grant: Grant,
-        ttl: Ttl,
         purpose: String,
         epoch: Epoch,
     ) -> Self {
@@ -176,9 +186,10 @@ impl Task {
             purpose,
             scope: Scope::new([grant]),
             started: cx.now,
-            expires: cx.now.plus(ttl).min(self.expires),
+            expires: cx.now.plus(approved.needs.ttl).min(self.expires),
             depth: self.depth,
             budget: Budget { calls: Some(1) },
+            elevation: Some(approved.id),
             epoch,
         }
     }
@@ -196,6 +207,7 @@ impl Task {
         epoch: Epoch,
     ) -> Moved<Lease> {
         self.live_at(cx.now)?;
+        self.not_elevated()?;
         if to.identity != self.actor {
             return Err(TaskError::WrongActor(to.identity.clone(), self.id));
         }
@@ -226,6 +238,11 @@ impl Task {
     /// Whether the deadline has not passed.
     pub fn live_at(&self, now: Timestamp) -> Result<(), TaskError> {
         if now < self.expires { Ok(()) } else { Err(TaskError::Ended(self.id)) }
+    }
+
+    /// INVARIANT (I5 elevation never widens): what was approved is one call, made by the held task's own credential.
+    fn not_elevated(&self) -> Result<(), TaskError> {
+        if self.elevation.is_none() { Ok(()) } else { Err(TaskError::OneCall(self.id)) }
     }
 
     /// The lineage of a task that hangs below this one.

@@ -14,7 +14,8 @@ impl Engine {
     /// The identities that may `action` on `resource`, at once or with approval.
     pub fn who_can(&self, action: Action, resource: &ResourceId) -> Result<Vec<Access>> {
         let state = self.state();
-        let known = state.resources.contains_key(resource) || state.identities.values().any(|i| i.resource().as_ref() == Some(resource));
+        let known =
+            state.resources.contains_key(resource) || state.identities.values().any(|i| i.resource().as_ref() == Some(resource));
         if !known {
             return Err(EngineError::not_found("resource", resource));
         }

@@ -64,10 +64,11 @@ impl Engine {
         let changes = self
             .commit(by.by(), |state, _| {
                 let (bodies, changes) = self.changes(state, desired)?;
+                // Inside the critical section: whoever decides by these policies is behind them in the log.
+                self.policy.store(std::sync::Arc::new(snapshot));
                 Ok((changes, bodies))
             })
             .await?;
-        self.policy.store(std::sync::Arc::new(snapshot));
         Ok(Applied { changes, policy })
     }
 
@@ -76,8 +77,8 @@ impl Engine {
     pub async fn pin_tools(&self, seen: &[(ResourceId, Digest)]) -> Result<()> {
         let unpinned = |state: &State| -> Vec<Body> {
             let missing = |tool: &ResourceId| state.resources.get(tool).is_some_and(|r| r.definition.is_none());
-            let seen = seen.iter().filter(|(tool, _)| missing(tool));
-            seen.map(|(tool, definition)| Body::ToolPinned { tool: tool.clone(), definition: *definition }).collect()
+            let seen: BTreeMap<_, _> = seen.iter().filter(|(tool, _)| missing(tool)).map(|(t, d)| (t, d)).collect();
+            seen.into_iter().map(|(tool, definition)| Body::ToolPinned { tool: tool.clone(), definition: *definition }).collect()
         };
         if unpinned(&self.state()).is_empty() {
             return Ok(());
@@ -87,6 +88,9 @@ impl Engine {
 
     fn changes(&self, state: &State, desired: &Desired) -> Result<(Vec<Body>, Vec<Change>)> {
         let digest = load(&desired.policies)?.digest();
+        unique("identity", desired.identities.iter().map(|i| i.name.clone()))?;
+        unique("resource", desired.resources.iter().map(|r| r.id.to_string()))?;
+        unique("policy file", desired.policies.iter().map(|p| p.name.clone()))?;
         let mut bodies = Vec::new();
         let mut changes = Vec::new();
         for spec in &desired.identities {
@@ -139,10 +143,21 @@ impl Engine {
     }
 }
 
+fn unique(what: &str, names: impl Iterator<Item = String>) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if let Some(twice) = seen.replace(name) {
+            return Err(EngineError::Invalid(format!("{what} `{twice}` stands twice")));
+        }
+    }
+    Ok(())
+}
+
 /// The snapshot of the policies that a state has in force.
 pub(crate) fn snapshot_of(state: &State) -> Result<Snapshot> {
     let names = state.policy.as_ref().map(|(names, _)| names.as_slice()).unwrap_or_default();
-    let texts = names.iter().filter_map(|name| Some(PolicyText { name: name.clone(), text: state.policy_files.get(name)?.clone() }));
+    let texts =
+        names.iter().filter_map(|name| Some(PolicyText { name: name.clone(), text: state.policy_files.get(name)?.clone() }));
     load(&texts.collect::<Vec<_>>())
 }
 
@@ -185,7 +200,8 @@ fn policies(state: &State, files: &[PolicyText], digest: Digest, bodies: &mut Ve
 
 /// The change from `old` to `new`, field by field; `None` when there is none.
 fn compare<T: Serialize>(name: &impl ToString, old: Option<&T>, new: &T) -> Result<Option<Change>> {
-    let fields = |value: &T| -> Result<BTreeMap<String, serde_json::Value>> { Ok(serde_json::from_value(serde_json::to_value(value)?)?) };
+    let fields =
+        |value: &T| -> Result<BTreeMap<String, serde_json::Value>> { Ok(serde_json::from_value(serde_json::to_value(value)?)?) };
     let Some(old) = old else {
         return Ok(Some(Change { kind: ChangeKind::Add, name: name.to_string(), fields: Vec::new() }));
     };

@@ -80,9 +80,10 @@ impl Engine {
     pub async fn gateway_session(&self, instance: &Instance, task: TaskId) -> Result<LeaseId> {
         let now = self.now();
         let open = |state: &State| {
-            let fits = |l: &&Lease| l.class == CredentialClass::GatewaySession && l.instance == instance.id && l.task == Some(task);
-            let found = state.leases.values().find(fits).map(|l| l.id);
-            found.filter(|id| state.check_lease(*id, now).is_ok())
+            let fits =
+                |l: &&Lease| l.class == CredentialClass::GatewaySession && l.instance == instance.id && l.task == Some(task);
+            let mut found = state.leases.values().filter(fits).map(|l| l.id);
+            found.find(|id| state.check_lease(*id, now).is_ok())
         };
         if let Some(lease) = open(&self.state()) {
             return Ok(lease);
@@ -93,7 +94,8 @@ impl Engine {
             }
             state.check_instance(instance.id)?;
             let class = CredentialClass::GatewaySession;
-            let (lease, event) = state.check_task(task, cx.now)?.lease(cx, instance, None, class, class.max_ttl(), state.epoch)?;
+            let (lease, event) =
+                state.check_task(task, cx.now)?.lease(cx, instance, None, class, class.max_ttl(), state.epoch)?;
             Ok((lease.id, vec![event]))
         })
         .await
@@ -131,9 +133,7 @@ fn attested(
         let (a, b) = (&i.attestation, attestation);
         i.identity == identity.id && i.task == task && a.pid == b.pid && a.started == b.started && a.selectors == b.selectors
     };
-    if let Some(known) = state.instances.values().find(same)
-        && state.check_instance(known.id).is_ok()
-    {
+    if let Some(known) = state.instances.values().filter(same).find(|i| state.check_instance(i.id).is_ok()) {
         return Ok((known.clone(), Vec::new()));
     }
     let instance = Instance {

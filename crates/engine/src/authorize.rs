@@ -18,7 +18,7 @@ use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
 use marque_core::task::Task;
 use marque_core::time::{Cx, Timestamp};
-use marque_policy::Request;
+use marque_policy::{Request, Snapshot};
 use serde_json::Value;
 
 use crate::access::bare;
@@ -123,13 +123,35 @@ impl Drop for Permit {
     }
 }
 
+/// The decision on what is known.
+fn decide(policy: &Snapshot, facts: &Facts, request: &ActionRequest) -> Decision {
+    if let Some(denial) = unregistered(facts, request) {
+        return denial;
+    }
+    let approved = facts.approval.as_ref().map(|(_, names, _)| names.clone()).unwrap_or_default();
+    policy.decide(&Request {
+        identity: &facts.identity,
+        task: &facts.held,
+        chain: &facts.chain,
+        action: request.action,
+        resource: &facts.resource,
+        delegate_to: None,
+        changed: facts.resource.definition.is_some() && facts.resource.definition != request.definition,
+        arguments: &request.arguments,
+        approved: &approved,
+        calls_left: facts.calls_left,
+    })
+}
+
 /// What a decision rests on, taken from the state at one moment.
+#[derive(PartialEq)]
 struct Facts {
     identity: Identity,
     instance: InstanceId,
     held: Task,
     chain: Vec<SpiffeId>,
     resource: Resource,
+    registered: bool,
     calls_left: Option<u64>,
     call: Call,
     /// A live approval of exactly this call: the elevation, what it discharges, and its task.
@@ -143,39 +165,36 @@ impl Engine {
     /// nothing may happen.
     pub async fn authorize(self: &Arc<Self>, request: ActionRequest) -> Result<Verdict> {
         let arguments = canonical(&request.arguments);
-        let now = self.now();
-        let facts = facts(&self.state(), &request, arguments, now)?;
-        let policy = self.policy.load_full();
-        let decision = unregistered(&facts, &request).unwrap_or_else(|| {
-            let approved = facts.approval.as_ref().map(|(_, names, _)| names.clone()).unwrap_or_default();
-            policy.decide(&Request {
-                identity: &facts.identity,
-                task: &facts.held,
-                chain: &facts.chain,
-                action: request.action,
-                resource: &facts.resource,
-                delegate_to: None,
-                changed: facts.resource.definition.is_some() && facts.resource.definition != request.definition,
-                arguments: &request.arguments,
-                approved: &approved,
-                calls_left: facts.calls_left,
-            })
-        });
-        let by = By::Instance(facts.instance);
-        let digest = policy.digest();
-        let (record, task, outcome) =
-            self.commit(by, |state, cx| record(state, cx, &request, &facts, decision, digest, arguments)).await?;
-        Ok(match outcome {
-            Recorded::Deny(reasons) => Verdict::Deny { record, reasons },
-            Recorded::Hold(elevation, reasons) => Verdict::Hold { record, elevation, reasons },
-            Recorded::Allow => Verdict::Proceed(Permit {
-                record,
-                lease: request.lease,
-                task,
-                instance: facts.instance,
-                engine: Some(Arc::clone(self)),
-            }),
-        })
+        loop {
+            let policy = self.policy.load_full();
+            let facts = facts(&self.state(), &request, arguments, self.now())?;
+            let decision = decide(&policy, &facts, &request);
+            let by = By::Instance(facts.instance);
+            let write = |state: &State, cx: &mut Cx<'_>| {
+                let Some(decision) = still(state, cx.now, &request, &facts, &policy, decision) else {
+                    return Ok((None, Vec::new()));
+                };
+                let (recorded, bodies) = record(state, cx, &request, &facts, decision, policy.digest())?;
+                Ok((Some(recorded), bodies))
+            };
+            let (recorded, pending) = self.enqueue(by, write)?;
+            let (Some((record, task, outcome)), Some(pending)) = (recorded, pending) else { continue };
+            // The permit exists from here on, so that a caller who goes away while the disk is written leaves an
+            // abandoned record; it is handed out only when its decision is durable.
+            let verdict = match outcome {
+                Recorded::Deny(reasons) => Verdict::Deny { record, reasons },
+                Recorded::Hold(elevation, reasons) => Verdict::Hold { record, elevation, reasons },
+                Recorded::Allow => Verdict::Proceed(Permit {
+                    record,
+                    lease: request.lease,
+                    task,
+                    instance: facts.instance,
+                    engine: Some(Arc::clone(self)),
+                }),
+            };
+            pending.await?;
+            return Ok(verdict);
+        }
     }
 
     /// Whether a tool would be allowed or held if it were called with nothing in its arguments to object to: for
@@ -185,7 +204,9 @@ impl Engine {
         let state = self.state();
         let Ok(lease) = state.check_lease(lease, now) else { return false };
         let Some(task) = lease.task.and_then(|t| state.check_task(t, now).ok()) else { return false };
-        let (Some(identity), Some(resource)) = (state.identities.get(&lease.identity), state.resources.get(tool)) else { return false };
+        let (Some(identity), Some(resource)) = (state.identities.get(&lease.identity), state.resources.get(tool)) else {
+            return false;
+        };
         let decision = self.policy.load().decide(&Request {
             identity,
             task,
@@ -259,7 +280,9 @@ fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timesta
     // INVARIANT (I2 leases die first): a lease may be narrower than its task.
     held.scope = held.scope.meet(&lease.scope);
     let identity = state.check_identity(&lease.identity, lease.epoch)?.clone();
-    let resource = state.resources.get(&request.resource).cloned().unwrap_or_else(|| bare(request.resource.clone()));
+    let registered = state.resources.get(&request.resource);
+    let resource = registered.cloned().unwrap_or_else(|| bare(request.resource.clone()));
+    let registered = registered.is_some();
     let call = Call {
         identity: identity.id.clone(),
         task: held.id,
@@ -271,7 +294,17 @@ fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timesta
     };
     let approval = approval(state, &call, now);
     let calls_left = state.calls_left(&held);
-    Ok(Facts { instance: lease.instance, chain: state.chain(&held), identity, held, resource, calls_left, call, approval })
+    Ok(Facts {
+        instance: lease.instance,
+        chain: state.chain(&held),
+        identity,
+        held,
+        resource,
+        registered,
+        calls_left,
+        call,
+        approval,
+    })
 }
 
 /// INVARIANT (I5 elevation never widens): an approval counts for exactly the call that was held, once, while its own
@@ -280,25 +313,23 @@ fn approval(state: &State, call: &Call, now: Timestamp) -> Option<(ElevationId, 
     let elevation = state.elevations.get(state.calls.get(call)?)?;
     let Status::Approved { task } = elevation.status else { return None };
     let task = state.check_task(task, now).ok()?;
-    (state.calls_left(task) != Some(0)).then(|| (elevation.id, elevation.needs.elevations.iter().cloned().collect(), task.clone()))
+    (state.calls_left(task) != Some(0))
+        .then(|| (elevation.id, elevation.needs.elevations.iter().cloned().collect(), task.clone()))
 }
 
-/// INVARIANT (I7 unknown is No): a tool that nobody registered, or whose definition nobody has seen.
+/// INVARIANT (I7 unknown is No): a resource that nobody registered, or a tool whose definition nobody has seen.
 fn unregistered(facts: &Facts, request: &ActionRequest) -> Option<Decision> {
     let id = &request.resource;
-    if id.kind() != ResourceKind::Tool {
-        return None;
+    if !facts.registered {
+        return Some(Decision::deny("unregistered", format!("`{id}` is not registered")));
     }
-    if facts.resource.risk.is_none() && facts.resource.definition.is_none() && facts.resource.description.is_empty() {
-        return Some(Decision::deny("unknown-tool", format!("`{id}` is not registered")));
-    }
-    if request.definition.is_none() || facts.resource.definition.is_none() {
+    if id.kind() == ResourceKind::Tool && (request.definition.is_none() || facts.resource.definition.is_none()) {
         return Some(Decision::deny("definition-unknown", format!("the definition of `{id}` has not been seen")));
     }
     None
 }
 
-/// Writes the decision down, and what follows from it, after looking once more at what it rests on.
+/// Writes the decision down, and what follows from it.
 fn record(
     state: &State,
     cx: &mut Cx<'_>,
@@ -306,9 +337,7 @@ fn record(
     facts: &Facts,
     decision: Decision,
     policy: Digest,
-    arguments: Digest,
 ) -> Result<Moves<(RecordId, TaskId, Recorded)>> {
-    let decision = still(state, cx.now, request, facts, decision);
     let record = RecordId::fresh(cx);
     // What an approval allowed happens under the approver's task.
     let used = facts.approval.as_ref().filter(|_| matches!(decision, Decision::Allow { .. }));
@@ -341,7 +370,7 @@ fn record(
         reasons: decision.reasons().to_vec(),
         policy,
         request: request.request,
-        arguments,
+        arguments: facts.call.arguments,
         contents: request.contents.clone(),
         elevation,
     })));
@@ -353,17 +382,22 @@ fn record(
     Ok(((record, task.id, outcome), bodies))
 }
 
-/// The decision, unless what it rests on ended while it was made: the log's order is the order that counts.
-fn still(state: &State, now: Timestamp, request: &ActionRequest, facts: &Facts, decision: Decision) -> Decision {
-    if let Err(dead) = state.check_lease(request.lease, now) {
-        return Decision::deny("revoked", dead.to_string());
-    }
-    if state.calls_left(&facts.held) == Some(0) {
-        return Decision::deny("budget", "the task's budget of calls is used up");
-    }
-    match &facts.approval {
-        Some(_) if approval(state, &facts.call, now).is_none() => Decision::deny("approval-used", "its approval has been used or has ended"),
-        _ => decision,
+/// The decision, if it rests on what is so at its place in the log. `None` when it must be made again; a denial when
+/// the credential ended meanwhile.
+fn still(
+    state: &State,
+    now: Timestamp,
+    request: &ActionRequest,
+    before: &Facts,
+    policy: &Snapshot,
+    decision: Decision,
+) -> Option<Decision> {
+    match facts(state, request, before.call.arguments, now) {
+        Err(ended) => Some(Decision::deny("revoked", ended.to_string())),
+        Ok(after) => {
+            let in_force = state.policy.as_ref().is_some_and(|(_, digest)| *digest == policy.digest());
+            (after == *before && in_force).then_some(decision)
+        }
     }
 }
 

@@ -45,8 +45,10 @@ impl Engine {
         if bodies.is_empty() {
             return Ok((value, None));
         }
-        let events: Vec<Event> =
-            bodies.into_iter().map(|what| Event { id: EventId::fresh(&mut cx), v: SCHEMA, ts: now, by: by.clone(), what }).collect();
+        let events: Vec<Event> = bodies
+            .into_iter()
+            .map(|what| Event { id: EventId::fresh(&mut cx), v: SCHEMA, ts: now, by: by.clone(), what })
+            .collect();
         let entries = events.iter().map(Event::to_bytes).collect::<std::result::Result<Vec<_>, serde_json::Error>>()?;
         let pending = self.log().append(entries)?;
         for event in &events {

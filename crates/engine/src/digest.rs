@@ -12,8 +12,10 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 
 /// The digest over canonical JSON (RFC 8785 for values without floats: keys sorted, no white space).
 pub fn canonical(value: &Value) -> Digest {
-    // `serde_json::Value` keeps object keys sorted; a value always serializes.
-    sha256(&serde_json::to_vec(value).unwrap_or_default())
+    let mut value = value.clone();
+    value.sort_all_objects();
+    // A value always serializes.
+    sha256(&serde_json::to_vec(&value).unwrap_or_default())
 }
 
 /// The digests of one text: exact, and with each run of white space as one space and none at the ends.

@@ -30,8 +30,8 @@ impl Engine {
                 let elevation = elevation(state, id)?;
                 let held = state.check_task(elevation.call.task, cx.now)?;
                 Ok(match elevation.approve(cx, &person, held, state.epoch)? {
-                    Voted::Waiting(vote) => (None, vec![vote]),
-                    Voted::Approved(task, events) => (Some(*task), events.into()),
+                    Voted::Waiting(vote) => (None, vec![*vote]),
+                    Voted::Approved(task, events) => (Some(*task), events),
                 })
             })
             .await?;

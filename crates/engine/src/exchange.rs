@@ -72,7 +72,9 @@ impl Engine {
         let by = By::Instance(exchange.client.instance);
         let identity = exchange.client.identity.clone();
         let refused = match self.try_exchange(&exchange).await {
-            Err(error @ (EngineError::Task(_) | EngineError::Denied(_) | EngineError::Forbidden(_) | EngineError::Dead(_))) => error,
+            Err(error @ (EngineError::Task(_) | EngineError::Denied(_) | EngineError::Forbidden(_) | EngineError::Dead(_))) => {
+                error
+            }
             done => return done,
         };
         let why = refused.to_string();
@@ -100,37 +102,37 @@ impl Engine {
             TokenType::Jwt => {
                 let svid = self.validate_jwt_svid(&exchange.subject.0, Some(&self.options.issuer))?;
                 if svid.id != client.identity {
-                    return Err(EngineError::Forbidden(format!("the subject token is of `{}`, not of `{}`", svid.id, client.identity)));
+                    return Err(EngineError::Forbidden(format!(
+                        "the subject token is of `{}`, not of `{}`",
+                        svid.id, client.identity
+                    )));
                 }
                 let id = exchange.task.ok_or_else(|| EngineError::Invalid("say which task with the parameter `task`".into()))?;
                 self.commit(by, |state, cx| own_token(state, cx, exchange, id)).await?
             }
             TokenType::AccessToken => {
-                let parent = self.subject_task(exchange)?;
-                self.commit(by, |state, cx| self.child_token(state, cx, exchange, parent)).await?
+                let subject = self.subject_lease(exchange)?;
+                self.commit(by, |state, cx| self.child_token(state, cx, exchange, subject)).await?
             }
         };
         let token = self.authority.sign(AT_JWT_TYP, &self.claims(&task, &lease)?)?;
         Ok(Exchanged { token, lease, task })
     }
 
-    /// The task of a subject token, whose holder or named actor the client must be.
-    fn subject_task(&self, exchange: &Exchange) -> Result<TaskId> {
+    /// The lease of a subject token, whose holder or named actor the client must be.
+    fn subject_lease(&self, exchange: &Exchange) -> Result<LeaseId> {
         let now = self.now();
-        let claims: TaskClaims = marque_svid::verify_typed(
-            &exchange.subject.0,
-            AT_JWT_TYP,
-            self.bundle(),
-            &self.options.issuer,
-            &self.gateway,
-            now,
-        )?;
+        let claims: TaskClaims =
+            marque_svid::verify_typed(&exchange.subject.0, AT_JWT_TYP, self.bundle(), &self.options.issuer, &self.gateway, now)?;
         let id: LeaseId = claims.jti.parse()?;
         match &exchange.actor {
             Some(actor) => {
                 let actor = self.validate_jwt_svid(actor, Some(&self.options.issuer))?;
                 if actor.id != exchange.client.identity {
-                    return Err(EngineError::Forbidden(format!("the actor token is of `{}`, not of `{}`", actor.id, exchange.client.identity)));
+                    return Err(EngineError::Forbidden(format!(
+                        "the actor token is of `{}`, not of `{}`",
+                        actor.id, exchange.client.identity
+                    )));
                 }
             }
             None if self.state().check_lease(id, now)?.instance != exchange.client.instance => {
@@ -138,14 +140,16 @@ impl Engine {
             }
             None => {}
         }
-        let state = self.state();
-        let lease = state.check_lease(id, now)?;
-        lease.task.ok_or_else(|| EngineError::Invalid("the subject token is of no task".into()))
+        Ok(id)
     }
 
     /// A child task and its first lease, in one append.
-    fn child_token(&self, state: &State, cx: &mut Cx<'_>, exchange: &Exchange, parent: TaskId) -> Result<Moves<(Task, Lease)>> {
+    fn child_token(&self, state: &State, cx: &mut Cx<'_>, exchange: &Exchange, subject: LeaseId) -> Result<Moves<(Task, Lease)>> {
+        let subject = state.check_lease(subject, cx.now)?;
+        let parent = subject.task.ok_or_else(|| EngineError::Invalid("the subject token is of no task".into()))?;
         let parent = state.check_task(parent, cx.now)?;
+        // INVARIANT (I1 narrowing): a token may be narrower than its task, and no child is wider than its token.
+        let parent = &Task { scope: parent.scope.meet(&subject.scope), ..parent.clone() };
         let instance = state.check_instance(exchange.client.instance)?;
         let actor = identity(state, &exchange.client.identity)?;
         if parent.actor != actor.id {

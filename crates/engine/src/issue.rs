@@ -106,9 +106,7 @@ impl Engine {
     /// INVARIANT (I4 revocation is monotone): the fence. What was revoked while the key was made is not handed out.
     async fn record_lease(&self, instance: &Instance, lease: Lease) -> Result<()> {
         self.commit(By::Instance(instance.id), |state, cx| {
-            if lease.epoch != state.epoch {
-                check(state, instance, cx.now)?;
-            }
+            check(state, instance, cx.now)?;
             Ok(((), vec![Body::LeaseIssued { lease }]))
         })
         .await

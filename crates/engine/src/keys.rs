@@ -40,7 +40,8 @@ pub(crate) fn authority(dir: &StateDir, trust_domain: &TrustDomain, now: Timesta
 pub(crate) fn log_signer(dir: &StateDir, origin: &str, env: &Env) -> Result<Signer> {
     let seed = match dir.read(LOG_KEY_FILE)?.map(Zeroizing::new) {
         Some(bytes) => {
-            let seed: [u8; 32] = bytes.as_slice().try_into().map_err(|_| EngineError::Invalid("the log's key has not 32 bytes".into()))?;
+            let seed: [u8; 32] =
+                bytes.as_slice().try_into().map_err(|_| EngineError::Invalid("the log's key has not 32 bytes".into()))?;
             Zeroizing::new(seed)
         }
         None => {

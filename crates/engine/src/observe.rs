@@ -33,7 +33,10 @@ impl Observer {
     /// between, the pidfd's process would have ended, and the look is refused.
     pub fn look(&self, pid: u32) -> Result<Attestation> {
         let gone = |source: std::io::Error| EngineError::Read { what: format!("process {pid}"), source };
-        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| EngineError::Invalid(format!("`{pid}` is no process")))?;
+        let number = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| EngineError::Invalid(format!("`{pid}` is no process")))?;
         let held = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(|e| gone(e.into()))?;
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let started = start_time(pid).map_err(gone)?;

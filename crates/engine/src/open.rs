@@ -1,15 +1,15 @@
 //! Opening a state directory: keys, log, tiles, views, and the fold of the events.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
-use marque_core::PersonId;
 use marque_core::event::{Body, By};
 use marque_core::spiffe::TrustDomain;
 use marque_core::state::State;
 use marque_core::time::Timestamp;
+use marque_core::{Digest, PersonId};
 use marque_ledger::Signer;
 use marque_policy::Snapshot;
 use marque_store::StateDir;
@@ -44,7 +44,6 @@ pub struct Options {
 pub struct Engine {
     pub(crate) env: Env,
     pub(crate) options: Options,
-    pub(crate) dir: StateDir,
     pub(crate) trust_domain: TrustDomain,
     pub(crate) authority: Authority,
     pub(crate) bundle: Bundle,
@@ -57,8 +56,12 @@ pub struct Engine {
     pub(crate) ended: watch::Sender<u64>,
     /// When the next checkpoint may be signed, in microseconds of the engine's time.
     pub(crate) published: AtomicI64,
+    /// One change of files and log together at a time.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     live: RwLock<Live>,
     log: Log,
+    /// Last, so that its lock is let go only after the log's writer has ended.
+    pub(crate) dir: StateDir,
 }
 
 impl Engine {
@@ -87,7 +90,6 @@ impl Engine {
         let engine = Arc::new(Self {
             env,
             options,
-            dir,
             trust_domain,
             bundle: Bundle::of(&[&authority], 1)?,
             authority,
@@ -99,50 +101,59 @@ impl Engine {
             tiles,
             ended: watch::channel(0).0,
             published: AtomicI64::new(i64::MIN),
+            changing: tokio::sync::Mutex::default(),
             live: RwLock::new(live),
             log,
+            dir,
         });
         engine.begin().await?;
         engine.write_verifier()?;
         Ok(engine)
     }
 
-    /// The first events of a new log: its trust domain, its first person, the policies that are always in force.
+    /// The first events of a new log, in one append: its trust domain, the policies in force, its first person.
     async fn begin(&self) -> Result<()> {
-        if self.state().trust_domain.is_some() {
-            return Ok(());
+        let (trust_domain, policy, people) = {
+            let state = self.state();
+            (state.trust_domain.is_none(), state.policy.is_none(), state.people.is_empty())
+        };
+        let mut first = Vec::new();
+        if trust_domain {
+            first.push(Body::LogStarted { trust_domain: self.trust_domain.clone() });
         }
-        let trust_domain = self.trust_domain.clone();
-        let digest = apply::policy_digest(&[]);
-        self.commit(By::System, |_, _| {
-            Ok(((), vec![Body::LogStarted { trust_domain }, Body::PolicyActivated { files: Vec::new(), digest }]))
-        })
-        .await?;
-        let administrator = self.options.administrator.clone();
-        self.add_person(By::System, &administrator).await?;
-        self.dir.write("people/default", format!("{}\n", administrator.name()).as_bytes())?;
-        Ok(())
+        if policy {
+            first.push(Body::PolicyActivated { files: Vec::new(), digest: apply::policy_digest(&[]) });
+        }
+        if people {
+            let person = self.options.administrator.clone();
+            let (_, credential) = self.write_credential(&person)?;
+            self.dir.write("people/default", format!("{}\n", person.name()).as_bytes())?;
+            first.push(Body::PersonAdded { person, credential });
+        }
+        self.commit(By::System, |_, _| Ok(((), first))).await
     }
 
     /// Makes a person known and writes their bootstrap credential to a private file of the state directory.
-    pub async fn add_person(&self, by: By, person: &PersonId) -> Result<std::path::PathBuf> {
-        let mut secret = Zeroizing::new([0; 32]);
-        self.env.entropy.fill(secret.as_mut_slice());
-        let text = Zeroizing::new(hex::encode(secret.as_slice()));
-        let name = format!("people/{}.token", person.name());
-        let credential = sha256(text.as_bytes());
+    pub async fn add_person(&self, by: By, person: &PersonId) -> Result<PathBuf> {
+        let _one_at_a_time = self.changing.lock().await;
         if self.state().people.contains_key(person) {
             return Err(EngineError::Invalid(format!("`{person}` is known already")));
         }
         // The file first: a credential that the log does not know opens nothing.
-        self.dir.write(&name, text.as_bytes())?;
+        let (file, credential) = self.write_credential(person)?;
         let body = Body::PersonAdded { person: person.clone(), credential };
-        self.commit(by, |state, _| match state.people.contains_key(person) {
-            true => Err(EngineError::Invalid(format!("`{person}` is known already"))),
-            false => Ok(((), vec![body])),
-        })
-        .await?;
-        Ok(self.dir.root().join(name))
+        self.commit(by, |_, _| Ok(((), vec![body]))).await?;
+        Ok(file)
+    }
+
+    /// A fresh credential of 256 random bits in a person's file, and its digest.
+    fn write_credential(&self, person: &PersonId) -> Result<(PathBuf, Digest)> {
+        let mut secret = Zeroizing::new([0; 32]);
+        self.env.entropy.fill(secret.as_mut_slice());
+        let text = Zeroizing::new(hex::encode(secret.as_slice()));
+        let name = format!("people/{}.token", person.name());
+        self.dir.write(&name, text.as_bytes())?;
+        Ok((self.dir.root().join(name), sha256(text.as_bytes())))
     }
 
     /// The log's public key, beside the log, for `marque ledger verify`.
@@ -224,11 +235,8 @@ pub(crate) fn origin(trust_domain: &TrustDomain) -> String {
 
 /// INVARIANT (I6 the ledger is the history): the state is the fold of the events, and nothing else is read.
 fn replay(views: &Views, now: Timestamp) -> Result<Live> {
-    let mut live = Live { state: State::default(), last: Timestamp::default() };
-    views.replay(|event| {
-        live.state.apply(event);
-        live.last = live.last.max(event.ts);
-    })?;
+    let mut live = Live { state: State::default(), last: views.last_moment()? };
+    views.replay(|event| live.state.apply(event))?;
     live.state.usage.clear();
     for (task, calls) in views.usage()? {
         live.state.count(&task, calls);

@@ -72,7 +72,8 @@ impl Engine {
         let id = marque_core::id::EventId::fresh(&mut marque_core::time::Cx::new(now, &mut zero));
         let by = marque_core::event::By::System;
         after.apply(&marque_core::event::Event { id, v: marque_core::event::SCHEMA, ts: now, by, what: body.clone() });
-        let tasks = state.tasks.keys().filter(|t| state.check_task(**t, now).is_ok() && after.check_task(**t, now).is_err()).count();
+        let tasks =
+            state.tasks.keys().filter(|t| state.check_task(**t, now).is_ok() && after.check_task(**t, now).is_err()).count();
         let mut leases = std::collections::BTreeMap::new();
         for lease in state.leases.values() {
             if state.check_lease(lease.id, now).is_ok() && after.check_lease(lease.id, now).is_err() {
@@ -92,7 +93,9 @@ fn known(state: &State, target: &Target) -> Result<()> {
         Target::Task(id) => state.tasks.contains_key(id),
         Target::Instance(id) => state.instances.contains_key(id),
         Target::Identity(id) => state.identities.contains_key(id),
-        Target::Owner(person) => state.people.contains_key(person) || state.identities.values().any(|i| i.owner.as_ref() == Some(person)),
+        Target::Owner(person) => {
+            state.people.contains_key(person) || state.identities.values().any(|i| i.owner.as_ref() == Some(person))
+        }
         Target::Elevation(id) => state.elevations.contains_key(id),
     };
     if known { Ok(()) } else { Err(EngineError::not_found("target", target)) }

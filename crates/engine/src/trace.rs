@@ -96,8 +96,7 @@ impl Engine {
         self.publish()?;
         let views = self.fresh_views()?;
         let covers = views.covers()?;
-        let exact = views.with_content(wanted.exact, MOST)?;
-        let exact: Vec<_> = exact.into_iter().filter(|f| !f.normalised).collect();
+        let exact = views.with_exact_content(wanted.exact, MOST)?;
         let (class, found) = if exact.is_empty() {
             // A text whose words stand alone is its own normalised form.
             (TraceClass::Normalised, views.with_content(wanted.normalised, MOST)?)

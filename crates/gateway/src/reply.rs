@@ -68,7 +68,8 @@ pub fn error(status: StatusCode, id: Option<&RawValue>, code: i32, message: &str
 
 /// The answer to a credential that is missing or no longer counts (RFC 6750 §3.1).
 pub fn unauthorized(reason: &EngineError) -> Answer {
-    let mut response = json(StatusCode::UNAUTHORIZED, &json!({ "error": "invalid_token", "error_description": reason.to_string() }));
+    let mut response =
+        json(StatusCode::UNAUTHORIZED, &json!({ "error": "invalid_token", "error_description": reason.to_string() }));
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
     response
 }
@@ -83,7 +84,8 @@ pub struct Refusal<'a> {
 impl Refusal<'_> {
     /// For agents: what was refused, by which policy, and what would help.
     pub fn data(&self) -> Value {
-        let reasons: Vec<Value> = self.reasons.iter().map(|r| json!({ "policy": r.policy, "text": r.text, "at": r.at })).collect();
+        let reasons: Vec<Value> =
+            self.reasons.iter().map(|r| json!({ "policy": r.policy, "text": r.text, "at": r.at })).collect();
         let decision = if self.elevation.is_some() { "hold" } else { "deny" };
         json!({ "decision": decision, "reasons": reasons, "record": self.record.to_string(), "elevation": self.elevation.map(|e| e.to_string()) })
     }
@@ -92,7 +94,9 @@ impl Refusal<'_> {
         let why: Vec<&str> = self.reasons.iter().map(|r| r.text.as_str()).collect();
         let why = why.join("; ");
         match self.elevation {
-            Some(id) => format!("Held for approval: {why}. A person can approve it with `marque elevation approve {id}`; then call again with the same arguments."),
+            Some(id) => format!(
+                "Held for approval: {why}. A person can approve it with `marque elevation approve {id}`; then call again with the same arguments."
+            ),
             None => format!("Denied: {why}."),
         }
     }

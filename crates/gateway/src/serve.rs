@@ -62,7 +62,10 @@ impl Gateway {
         let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(stream, MAX_BODY).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return reply::json(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": format!("a request has at most {MAX_BODY} bytes") }));
+                return reply::json(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    &json!({ "error": format!("a request has at most {MAX_BODY} bytes") }),
+                );
             }
             Ok(Err(_)) => return reply::empty(StatusCode::BAD_REQUEST),
             Err(_) => return reply::empty(StatusCode::REQUEST_TIMEOUT),

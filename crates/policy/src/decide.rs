@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Authorizer, Context, Decision as Verdict, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, RestrictedExpression, Response};
+use cedar_policy::{
+    Authorizer, Context, Decision as Verdict, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, Response,
+    RestrictedExpression,
+};
 use marque_core::PersonId;
 use marque_core::decision::{Decision, Needs, Reason};
 use marque_core::identity::Identity;
@@ -69,7 +72,9 @@ impl Snapshot {
             return Ok(Decision::deny("no-permit", "no policy permits it"));
         }
         if soft.len() < decisive.len() {
-            return Ok(Decision::Deny { by: self.reasons(&response) });
+            // What a person could discharge is beside the point here.
+            let by = self.reasons(&response).into_iter().filter(|r| !self.is_soft(&r.policy)).collect();
+            return Ok(Decision::Deny { by });
         }
         // Only soft forbids stand in the way: would it be permitted without them?
         let without = authorizer.is_authorized(&cedar, &self.hard, &entities);
@@ -83,6 +88,10 @@ impl Snapshot {
             ttl: soft.iter().map(|s| s.ttl).min().unwrap_or(Ttl::from_seconds(0)),
         };
         Ok(Decision::Hold { by: self.reasons(&response), needs })
+    }
+
+    fn is_soft(&self, policy: &str) -> bool {
+        self.rules.get(&PolicyId::new(policy)).is_some_and(|rule| rule.soft.is_some())
     }
 
     fn reasons(&self, response: &Response) -> Vec<Reason> {
@@ -101,7 +110,13 @@ fn built_in(request: &Request<'_>) -> Option<Decision> {
         return Some(Decision::deny("task-scope", format!("the task does not grant `{}` on `{}`", request.action, resource.id)));
     }
     if !request.identity.ceiling.allows(request.action, &resource.id, resource.sensitivity) {
-        return Some(Decision::deny("ceiling", format!("`{}` may never `{}` on `{}`", request.identity.id, request.action, resource.id)));
+        return Some(Decision::deny(
+            "ceiling",
+            format!("`{}` may never `{}` on `{}`", request.identity.id, request.action, resource.id),
+        ));
+    }
+    if !applies(request.action, resource.id.kind()) {
+        return Some(Decision::deny("schema", format!("`{}` means nothing for `{}`", request.action, resource.id)));
     }
     if resource.id.kind() == ResourceKind::Tool && resource.risk.is_none() {
         return Some(Decision::deny("unclassified", format!("`{}` has no risk yet: classify it in its manifest", resource.id)));
@@ -110,6 +125,20 @@ fn built_in(request: &Request<'_>) -> Option<Decision> {
         return Some(Decision::deny("budget", "the task's budget of calls is used up"));
     }
     None
+}
+
+/// Whether the schema knows the verb for this kind of resource.
+fn applies(action: Action, kind: ResourceKind) -> bool {
+    match action {
+        Action::Read | Action::Write | Action::Export => {
+            matches!(kind, ResourceKind::Dataset | ResourceKind::Service | ResourceKind::Output)
+        }
+        Action::Invoke => matches!(kind, ResourceKind::Tool | ResourceKind::Service),
+        Action::Infer | Action::Retrain => kind == ResourceKind::Model,
+        Action::Publish => kind == ResourceKind::Output,
+        Action::Delegate => kind == ResourceKind::Identity,
+        Action::Issue => kind == ResourceKind::Credential,
+    }
 }
 
 fn translate(request: &Request<'_>) -> Result<(cedar_policy::Request, Entities), String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use marque_core::decision::{Effect, Reason};
 use marque_core::id::TaskId;
 use marque_core::identity::{Identity, Lifecycle};
-use marque_core::resource::{Action, Resource, ResourceId, ResourceKind};
+use marque_core::resource::{Action, Resource, ResourceId};
 use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
 use marque_core::task::{Budget, Task};
@@ -50,7 +50,7 @@ impl Snapshot {
 
     fn access(&self, state: &State, identity: &Identity, action: Action, resource: &ResourceId) -> Option<Access> {
         let (registered, delegate_to) = registered(state, resource)?;
-        if identity.state != Lifecycle::Active || !applies(action, resource.kind()) {
+        if identity.state != Lifecycle::Active {
             return None;
         }
         let task = whole_ceiling(identity)?;
@@ -68,7 +68,8 @@ impl Snapshot {
         };
         let decision = self.decide(&request);
         let reasons = decision.reasons().to_vec();
-        let access = Access { identity: identity.id.clone(), action, resource: resource.clone(), effect: decision.effect(), reasons };
+        let access =
+            Access { identity: identity.id.clone(), action, resource: resource.clone(), effect: decision.effect(), reasons };
         (access.effect != Effect::Deny).then_some(access)
     }
 }
@@ -97,18 +98,6 @@ fn bare(id: ResourceId) -> Resource {
     }
 }
 
-/// Whether the schema knows the verb for this kind of resource.
-fn applies(action: Action, kind: ResourceKind) -> bool {
-    match action {
-        Action::Read | Action::Write | Action::Export => matches!(kind, ResourceKind::Dataset | ResourceKind::Service | ResourceKind::Output),
-        Action::Invoke => matches!(kind, ResourceKind::Tool | ResourceKind::Service),
-        Action::Infer | Action::Retrain => kind == ResourceKind::Model,
-        Action::Publish => kind == ResourceKind::Output,
-        Action::Delegate => kind == ResourceKind::Identity,
-        Action::Issue => kind == ResourceKind::Credential,
-    }
-}
-
 /// A root task of the identity's owner that holds all it may ever hold.
 fn whole_ceiling(identity: &Identity) -> Option<Task> {
     let mut zero = || 0_u128;
@@ -125,6 +114,7 @@ fn whole_ceiling(identity: &Identity) -> Option<Task> {
         expires: Timestamp::default(),
         depth: 0,
         budget: Budget::default(),
+        elevation: None,
         epoch: identity.epoch,
     })
 }

@@ -58,7 +58,8 @@ impl Launches {
         };
         let path = self.dir.join(format!("{}.sock", launch.pid));
         let socket = bind_unix(&path, 0o600).map_err(failed("the launch's socket"))?;
-        let gateway = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(failed("the launch's gateway"))?;
+        let gateway =
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(failed("the launch's gateway"))?;
         let address = gateway.local_addr().map_err(failed("the launch's gateway"))?;
         let held = pidfd(launch.pid).map_err(failed("the launcher"))?;
         let doorway = Doorway { workload_api: format!("unix://{}", path.display()), gateway: format!("http://{address}") };
@@ -99,7 +100,9 @@ impl Launches {
     async fn attested(&self, stream: &TcpStream, launch: &Launch) -> Result<LeaseId, EngineError> {
         let unknown = || EngineError::Forbidden("the connection comes from no launched process".into());
         let _ = stream.set_nodelay(true);
-        let (Ok(SocketAddr::V4(theirs)), Ok(SocketAddr::V4(ours))) = (stream.peer_addr(), stream.local_addr()) else { return Err(unknown()) };
+        let (Ok(SocketAddr::V4(theirs)), Ok(SocketAddr::V4(ours))) = (stream.peer_addr(), stream.local_addr()) else {
+            return Err(unknown());
+        };
         let engine = Arc::clone(&self.engine);
         let launcher = launch.pid;
         let look = tokio::task::spawn_blocking(move || {
@@ -113,12 +116,14 @@ impl Launches {
 }
 
 async fn workload_connections(engine: Arc<Engine>, listener: UnixListener, launch: Launch) {
-    unix_connections(listener, |stream, peer| http(stream, workload::service(Arc::clone(&engine), peer, Some(launch.clone())))).await;
+    unix_connections(listener, |stream, peer| http(stream, workload::service(Arc::clone(&engine), peer, Some(launch.clone()))))
+        .await;
 }
 
 /// A descriptor that becomes readable when the process ends.
 #[expect(deprecated, reason = "`AsyncFd::new` is deprecated for borrowed descriptors; this one is owned")]
 fn pidfd(pid: u32) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(|| std::io::Error::other("no process"))?;
+    let pid =
+        i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(|| std::io::Error::other("no process"))?;
     AsyncFd::new(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }

@@ -60,7 +60,8 @@ async fn token(
     Extension(workload): Extension<Option<Workload>>,
     form: Result<Form<TokenRequest>, axum::extract::rejection::FormRejection>,
 ) -> Result<Response, TokenError> {
-    let client = workload.ok_or_else(|| TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into()))?;
+    let client =
+        workload.ok_or_else(|| TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into()))?;
     let Form(request) = form.map_err(|e| invalid(e.body_text()))?;
     let exchange = parse(&engine, client, request)?;
     let given = engine.exchange(exchange).await.map_err(refused)?;
@@ -104,7 +105,10 @@ fn parse(engine: &Engine, client: Workload, request: TokenRequest) -> Result<Exc
         return Err(TokenError(StatusCode::BAD_REQUEST, "invalid_target", why));
     }
     let scope: Option<Scope> = match request.scope {
-        Some(text) => Some(text.parse().map_err(|e: marque_core::ParseError| TokenError(StatusCode::BAD_REQUEST, "invalid_scope", e.to_string()))?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|e: marque_core::ParseError| TokenError(StatusCode::BAD_REQUEST, "invalid_scope", e.to_string()))?,
+        ),
         None => None,
     };
     let task = request.task.map(|t| t.parse()).transpose().map_err(|e: marque_core::ParseError| invalid(e.to_string()))?;
@@ -115,13 +119,17 @@ fn refused(error: EngineError) -> TokenError {
     use marque_core::task::TaskError;
     let text = error.to_string();
     match error {
-        EngineError::Task(TaskError::WiderThanParent(..) | TaskError::AboveCeiling(..) | TaskError::WiderThanTask(..) | TaskError::Empty(_)) => {
-            TokenError(StatusCode::BAD_REQUEST, "invalid_scope", text)
-        }
+        EngineError::Task(
+            TaskError::WiderThanParent(..) | TaskError::AboveCeiling(..) | TaskError::WiderThanTask(..) | TaskError::Empty(_),
+        ) => TokenError(StatusCode::BAD_REQUEST, "invalid_scope", text),
         EngineError::Denied(_) => TokenError(StatusCode::FORBIDDEN, "access_denied", text),
         EngineError::Store(_) | EngineError::Encode(_) => {
             tracing::error!("an exchange failed: {}", error.chain());
-            TokenError(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "nothing could be recorded, so nothing was issued".into())
+            TokenError(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "nothing could be recorded, so nothing was issued".into(),
+            )
         }
         _ => invalid(text),
     }

@@ -52,7 +52,9 @@ impl Tls {
         for der in &engine.bundle().x509_authorities {
             roots.add(CertificateDer::from(der.clone()))?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).allow_unauthenticated().build()?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()?;
         let certificate = Arc::new(Current(std::sync::RwLock::new(certified(&engine, names)?)));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

@@ -57,7 +57,10 @@ impl SpiffeWorkloadApi for WorkloadApi {
         Ok(inner.updates(instance, first, Some(rotate)))
     }
 
-    async fn fetch_x509_bundles(&self, request: Request<pb::X509BundlesRequest>) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
+    async fn fetch_x509_bundles(
+        &self,
+        request: Request<pb::X509BundlesRequest>,
+    ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
         let instance = self.caller(&request).await?;
         let bundles = HashMap::from([(self.0.domain(), self.0.roots())]);
         Ok(self.0.clone().updates(instance, pb::X509BundlesResponse { crl: Vec::new(), bundles }, None))
@@ -74,14 +77,20 @@ impl SpiffeWorkloadApi for WorkloadApi {
         Ok(Response::new(pb::JwtsvidResponse { svids: vec![pb::Jwtsvid { spiffe_id: mine, svid, hint: String::new() }] }))
     }
 
-    async fn fetch_jwt_bundles(&self, request: Request<pb::JwtBundlesRequest>) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
+    async fn fetch_jwt_bundles(
+        &self,
+        request: Request<pb::JwtBundlesRequest>,
+    ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
         let instance = self.caller(&request).await?;
         let jwks = self.0.engine.bundle().jwt_jwks_json().map_err(|e| status(&e.into()))?;
         let bundles = HashMap::from([(self.0.domain(), jwks.into_bytes())]);
         Ok(self.0.clone().updates(instance, pb::JwtBundlesResponse { bundles }, None))
     }
 
-    async fn validate_jwtsvid(&self, request: Request<pb::ValidateJwtsvidRequest>) -> Result<Response<pb::ValidateJwtsvidResponse>, Status> {
+    async fn validate_jwtsvid(
+        &self,
+        request: Request<pb::ValidateJwtsvidRequest>,
+    ) -> Result<Response<pb::ValidateJwtsvidResponse>, Status> {
         self.caller(&request).await?;
         let asked = request.into_inner();
         if asked.audience.is_empty() || asked.svid.is_empty() {
@@ -90,7 +99,10 @@ impl SpiffeWorkloadApi for WorkloadApi {
         let invalid = |e: EngineError| Status::invalid_argument(e.to_string());
         let valid = self.0.engine.validate_jwt_svid(&asked.svid, Some(&asked.audience)).map_err(invalid)?;
         let fields = valid.claims.iter().map(|(k, v)| (k.clone(), value(v))).collect();
-        Ok(Response::new(pb::ValidateJwtsvidResponse { spiffe_id: valid.id.to_string(), claims: Some(prost_types::Struct { fields }) }))
+        Ok(Response::new(pb::ValidateJwtsvidResponse {
+            spiffe_id: valid.id.to_string(),
+            claims: Some(prost_types::Struct { fields }),
+        }))
     }
 }
 
@@ -152,7 +164,9 @@ impl Inner {
                     if let Err(dead) = self.engine.state().check_instance(instance.id) {
                         break Err(Status::permission_denied(dead.to_string()));
                     }
-                    let wait = rotate.map_or(IDLE, |at| Duration::from_micros(at.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs()));
+                    let wait = rotate.map_or(IDLE, |at| {
+                        Duration::from_micros(at.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs())
+                    });
                     tokio::select! {
                         () = tx.closed() => return,
                         _ = ended.changed() => {}
@@ -202,7 +216,9 @@ never_rotates!(pb::X509BundlesResponse, pb::JwtBundlesResponse);
 /// The status of an error (Endpoint §6 and appendix A).
 fn status(error: &EngineError) -> Status {
     let code = match error {
-        EngineError::NoIdentity(_) | EngineError::Ambiguous(_) | EngineError::Forbidden(_) | EngineError::Dead(_) => Code::PermissionDenied,
+        EngineError::NoIdentity(_) | EngineError::Ambiguous(_) | EngineError::Forbidden(_) | EngineError::Dead(_) => {
+            Code::PermissionDenied
+        }
         EngineError::Invalid(_) | EngineError::Parse(_) => Code::InvalidArgument,
         _ => Code::Unavailable,
     };

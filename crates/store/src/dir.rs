@@ -86,7 +86,9 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
 
 /// Replaces a file: temporary file, fsync, rename, fsync of the directory.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let temporary = path.with_extension("tmp");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
     let mut file = private_file()
         .create(true)
         .truncate(true)

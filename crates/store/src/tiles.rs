@@ -49,7 +49,9 @@ impl Tiles {
         let head = read_head(dir)?.unwrap_or(Head { size: 0, root: Tree::default().root() });
         let tree = Tree::restore(head.size, &Disk { dir, size: head.size })?;
         if tree.root() != head.root {
-            return Err(StoreError::Contradicted { what: format!("the tiles of size {} have root {}, the head says {}", head.size, tree.root(), head.root) });
+            return Err(StoreError::Contradicted {
+                what: format!("the tiles of size {} have root {}, the head says {}", head.size, tree.root(), head.root),
+            });
         }
         let bundle = match Bundle::in_tree(head.size / WIDTH, head.size) {
             Some(open) if open.width < WIDTH as u16 => {
@@ -167,7 +169,8 @@ impl Tiles {
     /// Writes a file in place: what a crash tears is above the head, and is written again from the log.
     fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(path);
-        let write = |path: &Path| private_file().create(true).truncate(true).write(true).open(path).and_then(|mut f| f.write_all(bytes));
+        let write =
+            |path: &Path| private_file().create(true).truncate(true).write(true).open(path).and_then(|mut f| f.write_all(bytes));
         match write(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 make_private_dir(path.parent().unwrap_or(&self.dir))?;

@@ -14,9 +14,14 @@ use crate::words;
 impl Sim<'_> {
     /// The definitions of some tools are seen; what is pinned already stays.
     pub async fn pin(&mut self) -> Checked<String> {
-        let tools: Vec<ResourceId> = words::RESOURCES.iter().filter(|name| name.starts_with("tool:")).map(|name| words::resource(name)).collect();
+        let tools: Vec<ResourceId> =
+            words::RESOURCES.iter().filter(|name| name.starts_with("tool:")).map(|name| words::resource(name)).collect();
         let version = self.rng.below(3);
-        let seen: Vec<_> = tools.into_iter().chain([words::resource(words::GHOST)]).map(|tool| (tool.clone(), words::definition(&tool, version))).collect();
+        let seen: Vec<_> = tools
+            .into_iter()
+            .chain([words::resource(words::GHOST)])
+            .map(|tool| (tool.clone(), words::definition(&tool, version)))
+            .collect();
         must("sim", "pinning tools", self.engine()?.pin_tools(&seen).await)?;
         let mut pinned = 0;
         for (tool, definition) in seen {
@@ -138,7 +143,8 @@ impl Sim<'_> {
         self.check("I7", tool.risk.is_some(), || format!("{attempt}: the tool is not classified"))?;
         let seen = tool.definition.is_some() && attempt.definition.is_some();
         self.check("I7", seen, || format!("{attempt}: the tool's definition has not been seen"))?;
-        let discharged = approval.and_then(|id| self.model.held.get(&id)).is_some_and(|h| h.names.iter().any(|n| n == "tool-changed"));
+        let discharged =
+            approval.and_then(|id| self.model.held.get(&id)).is_some_and(|h| h.names.iter().any(|n| n == "tool-changed"));
         let same = tool.definition == attempt.definition;
         self.check("I7", same || discharged, || format!("{attempt}: the tool has changed and nobody approved"))
     }
@@ -150,7 +156,9 @@ impl Sim<'_> {
             let used = self.model.used.entry(task).or_default();
             *used += 1;
             let used = *used;
-            self.check("I1", bound.is_none_or(|bound| used <= bound), || format!("`{task}` may call {bound:?} times, this is {used}"))?;
+            self.check("I1", bound.is_none_or(|bound| used <= bound), || {
+                format!("`{task}` may call {bound:?} times, this is {used}")
+            })?;
         }
         Ok(())
     }

@@ -32,7 +32,8 @@ impl Sim<'_> {
         let engine = self.engine()?;
         let by = self.somebody();
         let before = engine.state().clone();
-        let is_retired = |name: &str| self.model.identities.get(&words::identity(name)).is_some_and(|i| i.state == Lifecycle::Retired);
+        let is_retired =
+            |name: &str| self.model.identities.get(&words::identity(name)).is_some_and(|i| i.state == Lifecycle::Retired);
         let wrong = words::is_refused(&desired) || desired.identities.iter().any(|spec| is_retired(&spec.name));
         let text = format!("{} identities, {} resources", desired.identities.len(), desired.resources.len());
         match engine.apply(&by, &desired).await {
@@ -79,7 +80,8 @@ impl Sim<'_> {
         let scope = if self.rng.chance(70) { None } else { Some(words::some_scope(&mut self.rng)) };
         let calls = if self.rng.chance(30) { Some(self.rng.below(4)) } else { None };
         let ttl = Ttl::from_seconds(60 + self.rng.below(4 * 3600));
-        let request = TaskRequest { identity: name.into(), purpose: "to be simulated".into(), scope: scope.clone(), ttl: Some(ttl), calls };
+        let request =
+            TaskRequest { identity: name.into(), purpose: "to be simulated".into(), scope: scope.clone(), ttl: Some(ttl), calls };
         let id = words::identity(name);
         match engine.start_task(&by, request).await {
             Ok(task) => {
@@ -90,7 +92,9 @@ impl Sim<'_> {
                 self.narrower("the task", &task.scope, &[("the ceiling", &ceiling)])?;
                 let asked = scope.is_none_or(|want| want == task.scope);
                 let as_asked = asked && task.depth == 0 && task.parent.is_none() && task.lineage.is_empty();
-                self.check("I1", as_asked && task.budget.calls == calls, || format!("the task is not what was asked for: {task:?}"))?;
+                self.check("I1", as_asked && task.budget.calls == calls, || {
+                    format!("the task is not what was asked for: {task:?}")
+                })?;
                 let principal = Caller::Person(task.principal.clone()) == by;
                 self.check("I1", principal, || format!("the principal is not who asked: {task:?}"))?;
                 let text = format!("{} for {name} by {}: {}", task.id, task.principal, task.scope);
@@ -134,7 +138,8 @@ impl Sim<'_> {
         let (id, to) = match suspended {
             Some(id) if self.rng.chance(80) => (id, Lifecycle::Active),
             _ => {
-                let to = if self.rng.chance(6) { Lifecycle::Retired } else { self.rng.one([Lifecycle::Active, Lifecycle::Suspended]) };
+                let to =
+                    if self.rng.chance(6) { Lifecycle::Retired } else { self.rng.one([Lifecycle::Active, Lifecycle::Suspended]) };
                 (words::identity(self.rng.one(words::IDENTITIES)), to)
             }
         };

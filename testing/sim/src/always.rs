@@ -28,7 +28,9 @@ impl Sim<'_> {
 
     /// I4: neither the last epoch nor a target's ever goes back.
     fn epochs_only_grow(&self, state: &State) -> Checked {
-        self.check("I4", state.epoch == self.model.epoch, || format!("the epoch is {:?}, not {:?}", state.epoch, self.model.epoch))?;
+        self.check("I4", state.epoch == self.model.epoch, || {
+            format!("the epoch is {:?}, not {:?}", state.epoch, self.model.epoch)
+        })?;
         for (target, epoch) in &self.model.revocations {
             let found = state.revocations.get(target);
             self.check("I4", found >= Some(epoch), || format!("`{target}` was revoked at {epoch:?}, the state says {found:?}"))?;
@@ -64,7 +66,9 @@ impl Sim<'_> {
         self.check("I6", state.people.keys().eq(&model.people), || "the people are not those who were added".into())?;
         self.check("I6", state.identities.keys().eq(model.identities.keys()), || "identities are missing".into())?;
         for (identity, known) in state.identities.values().zip(model.identities.values()) {
-            let same = identity.owner.as_ref() == Some(&known.owner) && identity.ceiling == known.ceiling && identity.state == known.state;
+            let same = identity.owner.as_ref() == Some(&known.owner)
+                && identity.ceiling == known.ceiling
+                && identity.state == known.state;
             self.check("I6", same, || format!("`{}` is {identity:?}, acknowledged was {known:?}", identity.id))?;
         }
         self.check("I6", state.resources == model.resources, || "the resources are not as they were applied".into())?;
@@ -90,7 +94,9 @@ impl Sim<'_> {
         let (tool, service) = (words::resource("tool:crm/find"), words::resource("service:crm"));
         let with_task = |id: &&LeaseId| self.model.credentials.get(*id).is_some_and(|c| c.lease.task.is_some());
         let dead: Vec<LeaseId> = self.model.dead.iter().filter(with_task).copied().collect();
-        for lease in dead {
+        // Some old ones by chance, and the newest.
+        let some: Vec<LeaseId> = (0..6).filter_map(|_| self.rng.pick(&dead)).chain(dead.iter().rev().take(6).copied()).collect();
+        for lease in some {
             let definition = Some(words::definition(&tool, 0));
             let arguments = serde_json::Value::Null;
             let attempt = Attempt { lease, action: Action::Invoke, resource: tool.clone(), arguments, definition };

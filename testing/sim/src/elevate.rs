@@ -33,7 +33,8 @@ impl Sim<'_> {
         self.check("I5", exact, || format!("{attempt}: held as {call:?}"))?;
         self.check("I5", elevation.status == Status::Pending, || format!("{attempt}: held as `{id}`, which is decided"))?;
         if let Some(held) = self.model.held.get(&id) {
-            return self.check("I5", held.attempt.same_call(attempt), || format!("{attempt}: held as another call, {}", held.attempt));
+            return self
+                .check("I5", held.attempt.same_call(attempt), || format!("{attempt}: held as another call, {}", held.attempt));
         }
         let barred = self.model.people_of(call.task);
         let missing = barred.iter().find(|person| !elevation.barred.contains(person));
@@ -74,7 +75,9 @@ impl Sim<'_> {
         let ended = self.model.dead_tasks.contains(&held.task);
         self.check("I4", !ended, || format!("`{id}` was approved for `{}`, which has ended", held.task))?;
         let enough = held.voters.len() >= held.approvals as usize;
-        self.check("I5", view.task.is_some() == enough, || format!("{} of {} approved `{id}`", held.voters.len(), held.approvals))?;
+        self.check("I5", view.task.is_some() == enough, || {
+            format!("{} of {} approved `{id}`", held.voters.len(), held.approvals)
+        })?;
         self.acknowledged()?;
         let Some(task) = view.task else { return Ok(format!("{id} by {person}: more must")) };
         let text = format!("{id} by {person}: {}", task.id);
@@ -92,13 +95,19 @@ impl Sim<'_> {
         let Some(below) = self.model.tasks.get(&held.task) else { return broken("I6", "the held task is not known") };
         self.check("I5", task.principal == *approver, || format!("`{}` is for `{}`", task.id, task.principal))?;
         let lineage: Vec<TaskId> = below.lineage.iter().copied().chain([below.id]).collect();
-        self.check("I5", task.parent.is_none() && task.lineage == lineage, || format!("`{}` hangs from {:?}", task.id, task.lineage))?;
+        self.check("I5", task.parent.is_none() && task.lineage == lineage, || {
+            format!("`{}` hangs from {:?}", task.id, task.lineage)
+        })?;
         let exact = task.budget.calls == Some(1) && task.actor == below.actor && task.expires <= below.expires;
         self.check("I5", exact, || format!("an approval started {task:?}"))?;
         let sensitivities = task.scope.grants().map(Grant::sensitivity).collect::<Vec<_>>();
         let one = sensitivities.first().map(|s| Scope::new([Grant::exactly(held.attempt.action, &held.attempt.resource, *s)]));
-        self.check("I5", one.as_ref() == Some(&task.scope), || format!("an approval of {} grants `{}`", held.attempt, task.scope))?;
-        self.check("I5", below.scope.covers(&task.scope), || format!("an approval widens `{}` to `{}`", below.scope, task.scope))?;
+        self.check("I5", one.as_ref() == Some(&task.scope), || {
+            format!("an approval of {} grants `{}`", held.attempt, task.scope)
+        })?;
+        self.check("I5", below.scope.covers(&task.scope), || {
+            format!("an approval widens `{}` to `{}`", below.scope, task.scope)
+        })?;
         let engine = self.engine()?;
         let same = engine.state().tasks.get(&held.task) == Some(below);
         self.check("I5", same, || format!("the held task `{}` has changed", held.task))
@@ -129,12 +138,15 @@ impl Sim<'_> {
         };
         let principal = decided.principal == task.principal;
         self.check("I5", principal, || format!("{attempt}: for `{}`, the task is for `{}`", decided.principal, task.principal))?;
-        let chain: Vec<TaskId> = self.model.chain(decided.task).into_iter().map(|t| t.id).collect();
-        for id in chain.into_iter().filter_map(|task| self.model.held_of(task)) {
+        let chain = self.model.chain(decided.task);
+        let approvals: Vec<ElevationId> = chain.into_iter().filter_map(|task| self.model.held_of(task.id)).collect();
+        for id in approvals {
             let Some(held) = self.model.held.get_mut(&id) else { continue };
             held.used += 1;
             let held = held.clone();
-            self.check("I5", held.attempt.same_call(attempt), || format!("{attempt}: by the approval `{id}` of {}", held.attempt))?;
+            self.check("I5", held.attempt.same_call(attempt), || {
+                format!("{attempt}: by the approval `{id}` of {}", held.attempt)
+            })?;
             self.check("I5", held.used == 1, || format!("{attempt}: the approval `{id}` was used {} times", held.used))?;
             self.check("I5", !held.over, || format!("{attempt}: by `{id}`, which is over"))?;
         }

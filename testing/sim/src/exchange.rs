@@ -21,11 +21,19 @@ impl Sim<'_> {
         let Some(jwt) = self.jwt_of(&instance).await? else { return Ok("no JWT-SVID".into()) };
         let Some(held) = self.model.tasks.get(&task).cloned() else { return broken("sim", "the task is not known") };
         let scope = self.wanted(&held.scope);
-        let exchange =
-            Exchange { client: client.clone(), subject: (jwt, TokenType::Jwt), actor: None, task: Some(task), scope: scope.clone(), purpose: None };
+        let exchange = Exchange {
+            client: client.clone(),
+            subject: (jwt, TokenType::Jwt),
+            actor: None,
+            task: Some(task),
+            scope: scope.clone(),
+            purpose: None,
+        };
         match self.engine()?.exchange(exchange).await {
             Ok(got) => {
-                self.check("I2", held.actor == client.identity, || format!("`{}` got a token of `{}`", client.identity, held.actor))?;
+                self.check("I2", held.actor == client.identity, || {
+                    format!("`{}` got a token of `{}`", client.identity, held.actor)
+                })?;
                 self.check("I5", got.task == held, || format!("task `{task}` has changed: {:?}", got.task))?;
                 self.check("I2", got.lease.task == Some(task), || format!("a token of `{task}` is {:?}", got.lease))?;
                 self.as_wanted("I2", scope.as_ref(), &got.lease.scope, &held.scope)?;
@@ -40,7 +48,8 @@ impl Sim<'_> {
     /// A token is exchanged for one of a child task: by its holder, or by another with an actor token. Some try what
     /// they must not get.
     pub async fn child(&mut self) -> Checked<String> {
-        let tokens: Vec<Credential> = self.model.credentials.values().filter(|c| matches!(c.form, Form::Token(..))).cloned().collect();
+        let tokens: Vec<Credential> =
+            self.model.credentials.values().filter(|c| matches!(c.form, Form::Token(..))).cloned().collect();
         let Some(Credential { lease: subject, form: Form::Token(token, _) }) = self.rng.recent(&tokens) else {
             return Ok("no token".into());
         };
@@ -49,7 +58,9 @@ impl Sim<'_> {
         };
         let (with_actor, holder) = (self.rng.chance(65), subject.instance);
         let only_holder = !with_actor && self.rng.chance(85);
-        let Some(client) = self.client(|lease| !only_holder || lease.instance == holder)? else { return Ok("no certificate".into()) };
+        let Some(client) = self.client(|lease| !only_holder || lease.instance == holder)? else {
+            return Ok("no certificate".into());
+        };
         let speaker = if with_actor { self.speaker(&client) } else { None };
         let actor = match &speaker {
             Some(instance) => self.jwt_of(instance).await?,
@@ -58,8 +69,14 @@ impl Sim<'_> {
         let scope = self.wanted(&parent.scope);
         let subject_token = (token, TokenType::AccessToken);
         let purpose = self.rng.chance(50).then(|| "a part of it".to_owned());
-        let exchange =
-            Exchange { client: client.clone(), subject: subject_token, actor: actor.clone(), task: None, scope: scope.clone(), purpose };
+        let exchange = Exchange {
+            client: client.clone(),
+            subject: subject_token,
+            actor: actor.clone(),
+            task: None,
+            scope: scope.clone(),
+            purpose,
+        };
         match self.engine()?.exchange(exchange).await {
             Ok(got) => {
                 let may = match (&actor, &speaker) {

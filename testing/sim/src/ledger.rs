@@ -49,7 +49,9 @@ impl Ledger {
         let hash = lines.next().and_then(|hash| Hash::from_base64(hash).ok());
         let (Some(size), Some(hash)) = (size, hash) else { return broken("I6", format!("no checkpoint: `{text}`")) };
         if let Some((old, root)) = self.heads.last() {
-            journal.check("I6", size > *old || (size == *old && hash == *root), || format!("head {size} {hash} after {old} {root}"))?;
+            journal.check("I6", size > *old || (size == *old && hash == *root), || {
+                format!("head {size} {hash} after {old} {root}")
+            })?;
         }
         self.heads.push((size, hash));
         self.before = Some(std::mem::replace(&mut self.last, text)).filter(|text| !text.is_empty());

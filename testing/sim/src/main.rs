@@ -22,8 +22,8 @@ mod model;
 mod rng;
 mod seed;
 mod sim;
-mod work;
 mod words;
+mod work;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -105,7 +105,7 @@ impl Total {
         self.steps += report.steps;
         self.checks += report.checks;
         for (what, count) in &report.tally {
-            *self.tally.entry(what).or_default() += count;
+            *self.tally.entry(*what).or_default() += *count;
         }
         match &report.failure {
             None => self.passed += 1,

@@ -64,9 +64,8 @@ pub fn run(seed: u64, verbose: bool) -> Report {
     let mut journal = Journal::new(verbose);
     let outcome = catch_unwind(AssertUnwindSafe(|| simulate(seed, &mut journal)));
     let outcome = outcome.unwrap_or_else(|_| broken("sim", "it panicked; the message is above"));
-    let failure = outcome
-        .err()
-        .map(|broken| Failure { seed, step: journal.steps, doing: journal.doing(), broken, last: journal.last() });
+    let failure =
+        outcome.err().map(|broken| Failure { seed, step: journal.steps, doing: journal.doing(), broken, last: journal.last() });
     Report {
         seed,
         steps: journal.steps,

@@ -60,12 +60,11 @@ impl<'a> Sim<'a> {
         let start = START.saturating_add(i64::try_from(rng.below(86_400)).unwrap_or(0));
         let clock = Arc::new(SimClock::new(Timestamp::from_seconds(start)));
         let entropy = Arc::new(SimEntropy::new(Rng::new(seed, 2)));
-        let env = Env { clock: Arc::clone(&clock) as Arc<dyn marque_engine::Clock>, entropy };
+        let env = Env { clock: clock.clone(), entropy };
         let options = Options {
             trust_domain: must("sim", "naming the trust domain", words::TRUST_DOMAIN.parse())?,
             administrator: administrator(),
             issuer: words::ISSUER.into(),
-            gateway: "https://gateway.sim.example".into(),
         };
         let dir = must("sim", "making a directory", directory())?;
         let engine = must("sim", "opening a new directory", Engine::open(dir.path(), env.clone(), options.clone()).await)?;

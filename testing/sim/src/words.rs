@@ -87,9 +87,14 @@ pub fn some_scope(rng: &mut Rng) -> Scope {
 /// All verbs on all things that are ever acted on, for comparing scopes point by point.
 pub fn points() -> Vec<(Action, ResourceId)> {
     let identities = IDENTITIES.iter().map(|name| format!("identity:{name}"));
-    let things: Vec<ResourceId> =
-        RESOURCES.iter().map(ToString::to_string).chain(identities).map(|name| resource(&name)).chain([resource(GHOST)]).collect();
-    Action::ALL.iter().flat_map(|action| things.iter().map(|thing| (*action, thing.clone()))).collect()
+    let things: Vec<ResourceId> = RESOURCES
+        .iter()
+        .map(ToString::to_string)
+        .chain(identities)
+        .map(|name| resource(&name))
+        .chain([resource(GHOST)])
+        .collect();
+    Action::ALL.iter().flat_map(|action| things.iter().map(move |thing| (*action, thing.clone()))).collect()
 }
 
 /// The selector that a process has in order to be a copy of the identity.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use marque_core::attestation::{Attestation, Instance, Selector};
-use marque_core::id::TaskId;
+use marque_core::id::{LeaseId, TaskId};
 use marque_core::identity::Lifecycle;
 use marque_core::lease::{CredentialClass, Lease};
 use marque_core::time::Ttl;
@@ -24,7 +24,9 @@ impl Sim<'_> {
         let active = self.model.identities.get(&id).is_some_and(|i| i.state == Lifecycle::Active);
         match engine.attest(Observed(seen(name)?), None).await {
             Ok(instance) => {
-                self.check("I7", active && instance.identity == id, || format!("`{name}` was attested as `{}`", instance.identity))?;
+                self.check("I7", active && instance.identity == id, || {
+                    format!("`{name}` was attested as `{}`", instance.identity)
+                })?;
                 let dead = self.model.dead_instances.contains(&instance.id);
                 self.check("I4", !dead, || format!("`{}` has ended and was attested again", instance.id))?;
                 let known = self.model.instances.get(&instance.id);
@@ -82,10 +84,14 @@ impl Sim<'_> {
         let dead = self.model.dead_instances.contains(&instance.id);
         self.check("I4", !dead, || format!("`{}` has ended and got a JWT-SVID", instance.id))?;
         let valid = must("I6", "validating a fresh JWT-SVID", engine.validate_jwt_svid(&token, Some(words::ISSUER)))?;
-        self.check("I6", valid.id == instance.identity, || format!("a JWT-SVID of `{}` is of `{}`", instance.identity, valid.id))?;
+        self.check("I6", valid.id == instance.identity, || {
+            format!("a JWT-SVID of `{}` is of `{}`", instance.identity, valid.id)
+        })?;
         let id = valid.claims.get("jti").and_then(|jti| jti.as_str()).unwrap_or_default();
-        let id = must("I6", "parsing the name of a JWT-SVID", id.parse())?;
-        let Some(lease) = engine.state().leases.get(&id).cloned() else { return broken("I6", format!("lease `{id}` is not there")) };
+        let id: LeaseId = must("I6", "parsing the name of a JWT-SVID", id.parse())?;
+        let Some(lease) = engine.state().leases.get(&id).cloned() else {
+            return broken("I6", format!("lease `{id}` is not there"));
+        };
         self.issued(lease, Form::Jwt(token.clone()))?;
         Ok(Some(token))
     }
@@ -99,7 +105,9 @@ impl Sim<'_> {
             Ok(id) => id,
             Err(error) => return Ok(format!("{task}: refused, {error}")),
         };
-        let Some(lease) = engine.state().leases.get(&id).cloned() else { return broken("I6", format!("lease `{id}` is not there")) };
+        let Some(lease) = engine.state().leases.get(&id).cloned() else {
+            return broken("I6", format!("lease `{id}` is not there"));
+        };
         let fits = lease.task == Some(task) && lease.instance == instance.id && lease.class == CredentialClass::GatewaySession;
         self.check("I2", fits, || format!("a session of `{task}` is {lease:?}"))?;
         let ended = self.model.dead_tasks.contains(&task) || self.model.dead_instances.contains(&instance.id);
@@ -122,7 +130,9 @@ impl Sim<'_> {
         let dead = self.model.dead_instances.contains(&lease.instance);
         self.check("I4", !dead && lease.epoch >= self.model.epoch, || format!("lease `{id}` hangs from what has ended"))?;
         match lease.task {
-            None => self.check("I2", lease.scope.is_empty(), || format!("lease `{id}` is of no task and allows {}", lease.scope))?,
+            None => {
+                self.check("I2", lease.scope.is_empty(), || format!("lease `{id}` is of no task and allows {}", lease.scope))?
+            }
             Some(task) => self.lease_fits(&lease, task)?,
         }
         let credential = Credential { lease, form };
@@ -138,12 +148,16 @@ impl Sim<'_> {
     }
 
     fn lease_fits(&self, lease: &Lease, id: TaskId) -> Checked {
-        let Some(task) = self.model.tasks.get(&id) else { return broken("I6", format!("lease `{}` of unknown task `{id}`", lease.id)) };
+        let Some(task) = self.model.tasks.get(&id) else {
+            return broken("I6", format!("lease `{}` of unknown task `{id}`", lease.id));
+        };
         let ended = self.model.dead_tasks.contains(&id);
         self.check("I4", !ended, || format!("lease `{}` of task `{id}`, which has ended", lease.id))?;
         self.check("I2", lease.identity == task.actor, || format!("lease `{}` is of `{}`", lease.id, lease.identity))?;
         self.check("I2", lease.expires <= task.expires, || format!("lease `{}` outlives task `{id}`", lease.id))?;
-        self.check("I2", task.scope.covers(&lease.scope), || format!("lease `{}` has `{}`: `{}`", lease.id, lease.scope, task.scope))?;
+        self.check("I2", task.scope.covers(&lease.scope), || {
+            format!("lease `{}` has `{}`: `{}`", lease.id, lease.scope, task.scope)
+        })?;
         self.narrower("the lease", &lease.scope, &[("the task", &task.scope)])
     }
 
@@ -170,7 +184,8 @@ impl Sim<'_> {
     /// A task, mostly one of the latest of which the instance's identity is the actor.
     pub fn some_task(&mut self, instance: &Instance) -> Option<TaskId> {
         let any = self.rng.chance(10);
-        let tasks: Vec<TaskId> = self.model.tasks.values().filter(|t| any || t.actor == instance.identity).map(|t| t.id).collect();
+        let tasks: Vec<TaskId> =
+            self.model.tasks.values().filter(|t| any || t.actor == instance.identity).map(|t| t.id).collect();
         self.rng.recent(&tasks)
     }
 }

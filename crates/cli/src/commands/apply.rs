@@ -36,7 +36,11 @@ pub async fn apply(context: &Context<'_>, dir: &Path) -> Result<()> {
 fn read(dir: &Path) -> Result<Desired> {
     manifest::read(dir).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Failure::input(format!("the manifest in `{}` is not usable; nothing was changed\n  {}", dir.display(), lines.join("\n  ")))
+        Failure::input(format!(
+            "the manifest in `{}` is not usable; nothing was changed\n  {}",
+            dir.display(),
+            lines.join("\n  ")
+        ))
     })
 }
 

@@ -22,7 +22,9 @@ pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result
             let identities: Vec<Identity> = client.get("/v1/identities").await?;
             output.show(&identities, || {
                 let owner = |i: &Identity| i.owner.as_ref().map_or("-".to_owned(), ToString::to_string);
-                let row = |i: &Identity| vec![i.id.to_string(), i.kind.as_str().into(), i.state.to_string(), owner(i), i.purpose.clone()];
+                let row = |i: &Identity| {
+                    vec![i.id.to_string(), i.kind.as_str().into(), i.state.to_string(), owner(i), i.purpose.clone()]
+                };
                 output.table(&["IDENTITY", "KIND", "STATE", "OWNER", "PURPOSE"], &identities.iter().map(row).collect::<Vec<_>>());
             });
             Ok(())
@@ -61,10 +63,14 @@ pub async fn person(context: &Context<'_>, command: PersonCommand) -> Result<()>
             let people: Vec<PersonId> = client.get("/v1/people").await?;
             output.show(&people, || people.iter().for_each(|p| output.line(p.to_string())));
         }
-        PersonCommand::Add { person } => {
-            let added: Value = client.post("/v1/people", &json!({ "person": person })).await?;
+        PersonCommand::Add { name } => {
+            let added: Value = client.post("/v1/people", &json!({ "person": name })).await?;
             output.show(&added, || {
-                output.line(format!("{} is known; their credential is in {}", text(&added, "person"), text(&added, "credential_file")));
+                output.line(format!(
+                    "{} is known; their credential is in {}",
+                    text(&added, "person"),
+                    text(&added, "credential_file")
+                ));
                 output.line("Whoever can read that file is that person: hand it over, and keep no copy.");
             });
         }
@@ -75,7 +81,10 @@ pub async fn person(context: &Context<'_>, command: PersonCommand) -> Result<()>
 pub async fn secret(context: &Context<'_>, command: SecretCommand) -> Result<()> {
     let SecretCommand::Set { name } = command;
     let mut value = Zeroizing::new(String::new());
-    std::io::stdin().lock().read_to_string(&mut value).map_err(|e| Failure::input(format!("cannot read the secret from standard input: {e}")))?;
+    std::io::stdin()
+        .lock()
+        .read_to_string(&mut value)
+        .map_err(|e| Failure::input(format!("cannot read the secret from standard input: {e}")))?;
     let path = format!("/v1/secrets/{}", encoded(&name));
     let body = value.as_bytes().to_vec().into();
     let done: () = context.client().await?.send(Method::PUT, &path, "text/plain; charset=utf-8", body).await?;

@@ -18,7 +18,13 @@ pub fn ledger(context: &Context<'_>, command: LedgerCommand) -> Result<ExitCode>
     let beside = key_file.is_none();
     let key_file = key_file.unwrap_or_else(|| dir.join("verifier"));
     let key = std::fs::read_to_string(&key_file).map_err(|e| {
-        Failure::new(Code::NotFound, format!("cannot read the log's public key `{}`: {e}; name a ledger's directory, or a key with --key-file", key_file.display()))
+        Failure::new(
+            Code::NotFound,
+            format!(
+                "cannot read the log's public key `{}`: {e}; name a ledger's directory, or a key with --key-file",
+                key_file.display()
+            ),
+        )
     })?;
     let verifier: Verifier = key.trim().parse().map_err(|e| Failure::input(format!("`{}`: {e}", key_file.display())))?;
     let origin = verifier.name().to_owned();
@@ -34,10 +40,20 @@ pub fn ledger(context: &Context<'_>, command: LedgerCommand) -> Result<ExitCode>
     let output = context.output;
     output.show(&value, || {
         if report.is_ok() {
-            output.line(format!("{} {} entries, {} tiles, and the signed checkpoint of {origin}", output.paint(Tone::Good, "✓ whole:"), report.entries_checked, report.tiles_checked));
+            output.line(format!(
+                "{} {} entries, {} tiles, and the signed checkpoint of {origin}",
+                output.paint(Tone::Good, "✓ whole:"),
+                report.entries_checked,
+                report.tiles_checked
+            ));
             output.line(format!("  root {}", root.as_deref().unwrap_or("-")));
         } else {
-            output.line(format!("{} {} of {} entries were read", output.paint(Tone::Bad, "✗ not whole:"), report.entries_checked, report.size));
+            output.line(format!(
+                "{} {} of {} entries were read",
+                output.paint(Tone::Bad, "✗ not whole:"),
+                report.entries_checked,
+                report.size
+            ));
             report.faults.iter().for_each(|f| output.line(format!("  {}: {}", f.path, f.what)));
         }
         if beside {

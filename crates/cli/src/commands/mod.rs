@@ -76,7 +76,8 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
 }
 
 fn init(dir: &std::path::Path, output: &Output) -> Result<()> {
-    let written = manifest::write_example(dir).map_err(|e| Failure::input(format!("cannot write the example to `{}`: {e}", dir.display())))?;
+    let written = manifest::write_example(dir)
+        .map_err(|e| Failure::input(format!("cannot write the example to `{}`: {e}", dir.display())))?;
     output.show(&written, || {
         for file in &written {
             output.line(format!("{} {}", output.paint(Tone::Good, "wrote"), file.display()));
@@ -88,6 +89,7 @@ fn init(dir: &std::path::Path, output: &Output) -> Result<()> {
 
 /// The server's log: sentences with fields, on standard error, filtered by `RUST_LOG`.
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

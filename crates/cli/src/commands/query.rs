@@ -45,7 +45,11 @@ fn print_access(context: &Context<'_>, found: &[Value], subject: &str) {
         let action = if subject == "resource" { format!("{} ", text(access, "action")) } else { String::new() };
         let reasons = access.get("reasons").and_then(Value::as_array).into_iter().flatten();
         let by: Vec<String> = reasons.map(|r| format!("{} {}", text(r, "policy"), text(r, "at"))).collect();
-        output.line(format!("{word}  {action}{}  {}", text(access, subject), output.paint(Tone::Faint, format!("by {}", by.join(", ")))));
+        output.line(format!(
+            "{word}  {action}{}  {}",
+            text(access, subject),
+            output.paint(Tone::Faint, format!("by {}", by.join(", ")))
+        ));
     }
 }
 
@@ -65,14 +69,21 @@ pub async fn records(context: &Context<'_>, task: Option<String>, identity: Opti
             row.push(outcome);
             row
         };
-        output.table(&["RECORD", "DECISION", "IDENTITY", "ACTION", "RESOURCE", "OUTCOME"], &records.iter().map(row).collect::<Vec<_>>());
+        output.table(
+            &["RECORD", "DECISION", "IDENTITY", "ACTION", "RESOURCE", "OUTCOME"],
+            &records.iter().map(row).collect::<Vec<_>>(),
+        );
     });
     Ok(())
 }
 
 pub async fn trace(context: &Context<'_>, file: &Path) -> Result<ExitCode> {
     let mut bytes = Vec::new();
-    let read = if file == Path::new("-") { std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ()) } else { std::fs::read(file).map(|b| bytes = b) };
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(file).map(|b| bytes = b)
+    };
     read.map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))?;
     let found: Trace = context.client().await?.send(Method::POST, "/v1/trace", "application/octet-stream", bytes.into()).await?;
     context.output.show(&found, || print_trace(context, &found));
@@ -104,7 +115,10 @@ fn print_chain(context: &Context<'_>, chain: &Chain) {
         output.line(output.paint(Tone::Waiting, format!("  the call ended as {:?}", outcome.ending)));
     }
     if let Some(instance) = &chain.instance {
-        output.line(format!("{arrow} instance  {}  {} as pid {}, {}", instance.id, instance.identity, instance.attestation.pid, instance.attestation.method));
+        output.line(format!(
+            "{arrow} instance  {}  {} as pid {}, {}",
+            instance.id, instance.identity, instance.attestation.pid, instance.attestation.method
+        ));
     }
     if let Some(lease) = &chain.lease {
         output.line(format!("{arrow} lease  {}  {}", lease.id, lease.class.as_str()));
@@ -119,7 +133,13 @@ fn print_chain(context: &Context<'_>, chain: &Chain) {
     }
     match &chain.proof {
         Some(proof) if proof.verified => {
-            output.line(format!("  {} entry {} of {}, root {}", output.paint(Tone::Good, "✓ proved:"), proof.index, proof.size, proof.root));
+            output.line(format!(
+                "  {} entry {} of {}, root {}",
+                output.paint(Tone::Good, "✓ proved:"),
+                proof.index,
+                proof.size,
+                proof.root
+            ));
         }
         Some(proof) => output.line(output.paint(Tone::Bad, format!("  ✗ entry {} does not verify", proof.index))),
         None => output.line("  not in a checkpoint yet: ask again in a second"),
@@ -153,7 +173,9 @@ pub async fn status(context: &Context<'_>) -> Result<()> {
 
 pub async fn rebuild(context: &Context<'_>) -> Result<()> {
     let rebuilt: Value = context.client().await?.post("/v1/views/rebuild", &json!({})).await?;
-    context.output.show(&rebuilt, || context.output.line(format!("rebuilt from the log: {} entries", rebuilt.get("covers").unwrap_or(&Value::Null))));
+    context.output.show(&rebuilt, || {
+        context.output.line(format!("rebuilt from the log: {} entries", rebuilt.get("covers").unwrap_or(&Value::Null)))
+    });
     Ok(())
 }
 

@@ -17,7 +17,8 @@ pub async fn task(context: &Context<'_>, command: TaskCommand) -> Result<()> {
     match command {
         TaskCommand::Start(start) => {
             let scope = (!start.scope.is_empty()).then(|| Scope::new(start.scope));
-            let request = TaskRequest { identity: start.identity, purpose: start.purpose, scope, ttl: start.ttl, calls: start.calls };
+            let request =
+                TaskRequest { identity: start.identity, purpose: start.purpose, scope, ttl: start.ttl, calls: start.calls };
             let task: Task = client.post("/v1/tasks", &request).await?;
             output.show(&task, || {
                 output.line(format!("{} {}", output.paint(Tone::Good, "started"), task.id));
@@ -28,7 +29,10 @@ pub async fn task(context: &Context<'_>, command: TaskCommand) -> Result<()> {
         TaskCommand::List => {
             let tasks: Vec<Value> = client.get("/v1/tasks").await?;
             output.show(&tasks, || {
-                let rows: Vec<Vec<String>> = tasks.iter().map(|t| ["id", "status", "actor", "principal", "purpose"].map(|f| text(t, f)).to_vec()).collect();
+                let rows: Vec<Vec<String>> = tasks
+                    .iter()
+                    .map(|t| ["id", "status", "actor", "principal", "purpose"].map(|f| text(t, f)).to_vec())
+                    .collect();
                 output.table(&["TASK", "STATUS", "ACTOR", "FOR", "PURPOSE"], &rows);
             });
         }
@@ -59,7 +63,11 @@ pub async fn elevation(context: &Context<'_>, command: ElevationCommand) -> Resu
                     output.line(format!("  {} allows exactly this call, once, until {}", task.id, task.expires));
                     output.line(format!("  to take it back: marque revoke {elevation}"));
                 }
-                None => output.line(format!("your approval counts; {} of {} are given", view.elevation.votes.len(), view.elevation.needs.approvals)),
+                None => output.line(format!(
+                    "your approval counts; {} of {} are given",
+                    view.elevation.votes.len(),
+                    view.elevation.needs.approvals
+                )),
             });
         }
         ElevationCommand::Refuse { elevation, why } => {

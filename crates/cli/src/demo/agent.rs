@@ -103,7 +103,13 @@ impl Agent {
             }
             Order::List => {
                 let result = self.mcp("tools/list", json!({})).await?;
-                let names: Vec<Value> = result.get("tools").and_then(Value::as_array).into_iter().flatten().filter_map(|t| t.get("name").cloned()).collect();
+                let names: Vec<Value> = result
+                    .get("tools")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|t| t.get("name").cloned())
+                    .collect();
                 Ok(json!({ "ok": true, "tools": names }))
             }
             Order::Call { tool, arguments } => {
@@ -111,7 +117,9 @@ impl Agent {
                 Ok(json!({ "ok": true, "result": result }))
             }
             Order::Watch { tool, arguments } => self.watch(&tool, arguments).await,
-            Order::Validate => Ok(json!({ "ok": true, "spiffe_id": workload::validate(&self.socket, &self.issuer, &self.jwt).await? })),
+            Order::Validate => {
+                Ok(json!({ "ok": true, "spiffe_id": workload::validate(&self.socket, &self.issuer, &self.jwt).await? }))
+            }
         }
     }
 
@@ -122,7 +130,9 @@ impl Agent {
         for (name, value) in form {
             body = format!("{body}&{name}={}", encode(value));
         }
-        let request = Request::post("/oauth/token").header("content-type", "application/x-www-form-urlencoded").body(Full::new(Bytes::from(body)))?;
+        let request = Request::post("/oauth/token")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(body)))?;
         let response = Link::new(&self.issuer, self.tls.clone()).send(request).await?;
         let status = response.status();
         let answer: Value = serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
@@ -181,4 +191,3 @@ pub fn now() -> i64 {
 pub const SERVICE: &str = "office";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-

@@ -19,9 +19,19 @@ pub async fn traced(story: &mut Story<'_>) -> Result<()> {
     let tasks = chain.get("tasks").and_then(Value::as_array).cloned().unwrap_or_default();
     let actors: Vec<&str> = tasks.iter().filter_map(|t| t.pointer("/task/actor")?.as_str()?.rsplit('/').next()).collect();
     let person = tasks.last().and_then(|t| t.pointer("/task/principal")?.as_str()).unwrap_or_default();
-    story.must(person == "user:alice@example.com" && actors == ["researcher", "orchestrator"], "the trace does not lead to alice", &trace)?;
+    story.must(
+        person == "user:alice@example.com" && actors == ["researcher", "orchestrator"],
+        "the trace does not lead to alice",
+        &trace,
+    )?;
     story.must(chain.pointer("/proof/verified") == Some(&json!(true)), "the trace has no proof", &trace)?;
-    let text = format!("{} ← {} ← {}, and a proof that it is entry {} of the log", "weekly.md", actors.join(" ← "), person, chain.pointer("/proof/index").unwrap_or(&Value::Null));
+    let text = format!(
+        "{} ← {} ← {}, and a proof that it is entry {} of the log",
+        "weekly.md",
+        actors.join(" ← "),
+        person,
+        chain.pointer("/proof/index").unwrap_or(&Value::Null)
+    );
     story.step("traced", &text, trace);
     Ok(())
 }
@@ -38,7 +48,10 @@ pub async fn verified(story: &mut Story<'_>, keep: bool) -> Result<()> {
     }
     let report = verify(story, &story.state.join("ledger"), &key).await?;
     story.must(report.0 == Some(0) && report.1.get("ok") == Some(&json!(true)), "the log does not verify", &report.1)?;
-    let text = format!("all {} entries, their tiles and the signed checkpoint agree, from the files alone", report.1.get("entries_checked").unwrap_or(&Value::Null));
+    let text = format!(
+        "all {} entries, their tiles and the signed checkpoint agree, from the files alone",
+        report.1.get("entries_checked").unwrap_or(&Value::Null)
+    );
     story.step("verified", &text, report.1);
     Ok(())
 }
@@ -59,7 +72,10 @@ pub async fn tampered(story: &mut Story<'_>) -> Result<()> {
     let faults = report.1.get("faults").and_then(Value::as_array).cloned().unwrap_or_default();
     story.must(report.0 == Some(4) && !faults.is_empty(), "the changed byte was not found", &report.1)?;
     let place = bundle.strip_prefix(&copy).unwrap_or(&bundle).display().to_string();
-    let text = format!("one bit of a copy was flipped, in {place} at byte {middle}; verification found it: {}", faults.first().and_then(|f| f.get("what")?.as_str()).unwrap_or_default());
+    let text = format!(
+        "one bit of a copy was flipped, in {place} at byte {middle}; verification found it: {}",
+        faults.first().and_then(|f| f.get("what")?.as_str()).unwrap_or_default()
+    );
     story.step("tamper-found", &text, report.1);
     Ok(())
 }
@@ -96,7 +112,8 @@ pub async fn epilogue(story: &mut Story<'_>, args: &DemoArgs) -> Result<()> {
 }
 
 async fn verify(story: &Story<'_>, ledger: &Path, key: &Path) -> Result<(Option<i32>, Value)> {
-    cli(&story.state, ALICE, &["ledger", "verify", &ledger.display().to_string(), "--key-file", &key.display().to_string()], None).await
+    cli(&story.state, ALICE, &["ledger", "verify", &ledger.display().to_string(), "--key-file", &key.display().to_string()], None)
+        .await
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<()> {

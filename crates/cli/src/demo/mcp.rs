@@ -15,7 +15,8 @@ const VERSION: &str = "2026-07-28";
 pub fn request(service: &str, token: Option<&str>, method: &str, mut params: Value) -> Result<Request<Full<Bytes>>> {
     let name = params.get("name").and_then(Value::as_str).map(str::to_owned);
     if let Some(map) = params.as_object_mut() {
-        let meta = json!({ "io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {} });
+        let meta =
+            json!({ "io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {} });
         map.insert("_meta".into(), meta);
     }
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
@@ -48,5 +49,8 @@ pub async fn result(response: Response<Incoming>) -> Result<Value> {
         return Ok(result.clone());
     }
     let error = message.pointer("/error/message").or_else(|| message.get("error_description")).or_else(|| message.get("error"));
-    Err(Failure::failed(format!("{status}: {}", error.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), Value::to_string))))
+    Err(Failure::failed(format!(
+        "{status}: {}",
+        error.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), Value::to_string)
+    )))
 }

@@ -25,8 +25,10 @@ use crate::failure::{Failure, Result};
 /// The tool server's process: prints its address when it is ready.
 #[expect(clippy::print_stdout, reason = "the address is this process's answer to its parent")]
 pub async fn tool_server(dir: PathBuf, key_file: &Path) -> Result<()> {
-    let key = std::fs::read_to_string(key_file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", key_file.display())))?;
-    let options = tools::ToolServerOptions { dir, listen: ([127, 0, 0, 1], 0).into(), api_key: SecretString::from(key.trim().to_owned()) };
+    let key =
+        std::fs::read_to_string(key_file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", key_file.display())))?;
+    let options =
+        tools::ToolServerOptions { dir, listen: ([127, 0, 0, 1], 0).into(), api_key: SecretString::from(key.trim().to_owned()) };
     tools::serve(options, |address| println!("{address}")).await?;
     Ok(())
 }

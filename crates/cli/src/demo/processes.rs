@@ -21,7 +21,8 @@ pub struct Spoken {
 impl Spoken {
     /// Starts a process; what it says on standard error goes to a file.
     pub fn start(name: &'static str, command: &mut Command, errors: &Path) -> Result<Self> {
-        let log = std::fs::File::create(errors).map_err(|e| Failure::failed(format!("cannot write `{}`: {e}", errors.display())))?;
+        let log =
+            std::fs::File::create(errors).map_err(|e| Failure::failed(format!("cannot write `{}`: {e}", errors.display())))?;
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn();
         let mut child = started.map_err(|e| Failure::failed(format!("cannot start the {name}: {e}")))?;
         let output = child.stdout.take().ok_or_else(|| Failure::failed("no standard output"))?;
@@ -71,7 +72,10 @@ pub fn fresh_dir(dir: &Path) -> Result<PathBuf> {
     let mark = dir.join(".marque-demo");
     if dir.exists() {
         if !mark.exists() && std::fs::read_dir(dir)?.next().is_some() {
-            return Err(Failure::input(format!("`{}` is not empty and not an earlier demo: name another with --dir", dir.display())));
+            return Err(Failure::input(format!(
+                "`{}` is not empty and not an earlier demo: name another with --dir",
+                dir.display()
+            )));
         }
         std::fs::remove_dir_all(dir)?;
     }
@@ -102,7 +106,8 @@ pub async fn cli(state: &Path, person: &str, args: &[&str], input: Option<&str>)
     }
     let output = child.wait_with_output().await?;
     let text = if output.status.success() || !output.stdout.is_empty() { &output.stdout } else { &output.stderr };
-    let value = serde_json::from_slice(text).map_err(|_| Failure::failed(format!("`marque {}` said: {}", args.join(" "), String::from_utf8_lossy(text))))?;
+    let value = serde_json::from_slice(text)
+        .map_err(|_| Failure::failed(format!("`marque {}` said: {}", args.join(" "), String::from_utf8_lossy(text))))?;
     Ok((output.status.code(), value))
 }
 

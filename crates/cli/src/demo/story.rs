@@ -65,7 +65,11 @@ impl Story<'_> {
         let value = json!({ "name": name, "ok": true, "seen": seen, "milliseconds": millis, "details": details });
         self.output.show(&value, || {
             let title = self.output.paint(Tone::Strong, format!("{name:<17}"));
-            self.output.line(format!("{} {title} {seen} {}", self.output.paint(Tone::Good, "✓"), self.output.paint(Tone::Faint, format!("{millis} ms"))));
+            self.output.line(format!(
+                "{} {title} {seen} {}",
+                self.output.paint(Tone::Good, "✓"),
+                self.output.paint(Tone::Faint, format!("{millis} ms"))
+            ));
         });
     }
 
@@ -147,18 +151,36 @@ impl Story<'_> {
 
     /// Alice starts a task, and the orchestrator under it.
     async fn task_started(&mut self) -> Result<()> {
-        let task = self.marque(ALICE, &["task", "start", "--as", "agent/orchestrator", "--purpose", "weekly customer report", "--ttl", "30m"]).await?;
+        let task = self
+            .marque(
+                ALICE,
+                &["task", "start", "--as", "agent/orchestrator", "--purpose", "weekly customer report", "--ttl", "30m"],
+            )
+            .await?;
         self.task = task.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         let own = std::env::current_exe()?;
         let mut run = Command::new(own);
-        run.arg("--state").arg(&self.state).args(["--person", ALICE, "run", "--as", "agent/orchestrator", "--task", &self.task, "--"]);
+        run.arg("--state").arg(&self.state).args([
+            "--person",
+            ALICE,
+            "run",
+            "--as",
+            "agent/orchestrator",
+            "--task",
+            &self.task,
+            "--",
+        ]);
         run.arg(executable(&self.dir.join("bin"), "orchestrator")?).args(["demo", "agent"]);
         let mut orchestrator = Spoken::start("orchestrator", &mut run, &self.dir.join("orchestrator.log"))?;
         let list = orchestrator.ask(json!({ "do": "list" })).await?;
         let tools = list.get("tools").and_then(Value::as_array).cloned().unwrap_or_default();
         self.must(!tools.is_empty() && !tools.contains(&json!("export_customers")), "the list of tools is not filtered", &list)?;
         self.orchestrator = Some(orchestrator);
-        let text = format!("alice asked for a weekly report; `marque run` started the orchestrator under {}, which sees {} of 6 tools", self.task, tools.len());
+        let text = format!(
+            "alice asked for a weekly report; `marque run` started the orchestrator under {}, which sees {} of 6 tools",
+            self.task,
+            tools.len()
+        );
         self.step("task-started", &text, json!({ "task": self.task, "tools": tools }));
         Ok(())
     }
@@ -171,15 +193,26 @@ impl Story<'_> {
         let token = own.get("token").and_then(Value::as_str).unwrap_or_default().to_owned();
         let researcher = self.researcher.as_mut().ok_or_else(gone)?;
         let scope = "invoke:tool:office/find_customer invoke:tool:office/send_mail invoke:tool:office/write_report invoke:tool:office/watch_mail";
-        let child = researcher.ask(json!({ "do": "child-token", "subject": token, "scope": scope, "purpose": "look up Ada and write to her" })).await?;
+        let child = researcher
+            .ask(json!({ "do": "child-token", "subject": token, "scope": scope, "purpose": "look up Ada and write to her" }))
+            .await?;
         let ok = child.get("ok") == Some(&json!(true));
         let task = child.get("task").cloned().unwrap_or_default();
         self.must(ok, "the delegation failed", &json!([own, child]))?;
         let claims = claims(child.get("token").and_then(Value::as_str).unwrap_or_default());
-        let actors = [claims.pointer("/act/sub"), claims.pointer("/act/act/sub")].map(|a| a.and_then(Value::as_str).unwrap_or_default().to_owned());
-        self.must(actors[0].ends_with("researcher") && actors[1].ends_with("orchestrator"), "the token does not name the chain", &claims)?;
+        let actors = [claims.pointer("/act/sub"), claims.pointer("/act/act/sub")]
+            .map(|a| a.and_then(Value::as_str).unwrap_or_default().to_owned());
+        self.must(
+            actors[0].ends_with("researcher") && actors[1].ends_with("orchestrator"),
+            "the token does not name the chain",
+            &claims,
+        )?;
         let text = "the researcher exchanged the orchestrator's token and its own SVID for a child task: it acts, for the orchestrator, for alice";
-        self.step("delegated", text, json!({ "task": task, "sub": claims.get("sub"), "act": claims.get("act"), "scope": child.get("scope") }));
+        self.step(
+            "delegated",
+            text,
+            json!({ "task": task, "sub": claims.get("sub"), "act": claims.get("act"), "scope": child.get("scope") }),
+        );
 
         let researcher = self.researcher.as_mut().ok_or_else(gone)?;
         let wider = researcher.ask(json!({ "do": "child-token", "subject": token, "scope": "invoke:tool:office/export_customers", "purpose": "everything" })).await?;
@@ -195,19 +228,28 @@ impl Story<'_> {
         let customer = found.pointer("/structuredContent/customers/0").cloned().unwrap_or_default();
         let email = customer.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.must(!email.is_empty(), "no customer was found", &found)?;
-        let report = format!("# Weekly customer report\n\nAda Holm ({email}) lives in {}.\n", customer.get("city").and_then(Value::as_str).unwrap_or_default());
+        let report = format!(
+            "# Weekly customer report\n\nAda Holm ({email}) lives in {}.\n",
+            customer.get("city").and_then(Value::as_str).unwrap_or_default()
+        );
         let written = self.researcher_calls("write_report", json!({ "name": "weekly.md", "content": report })).await?;
         self.must(written.get("isError") != Some(&json!(true)), "the report was not written", &written)?;
-        self.step("allowed", "the researcher looked up Ada and wrote a report; the gateway put the key in, the agent never had it", json!({ "customer": customer, "report": written.get("structuredContent") }));
+        self.step(
+            "allowed",
+            "the researcher looked up Ada and wrote a report; the gateway put the key in, the agent never had it",
+            json!({ "customer": customer, "report": written.get("structuredContent") }),
+        );
 
         let mail = |to: &str| json!({ "to": to, "subject": "Your balance", "body": "Dear Ada, your balance is attached." });
         let denied = self.researcher_calls("send_mail", mail("news@press.example.net")).await?;
-        let decision = |v: &Value| v.pointer("/structuredContent/marque/decision").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let decision =
+            |v: &Value| v.pointer("/structuredContent/marque/decision").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.must(decision(&denied) == "deny", "a mail to a stranger was not denied", &denied)?;
         self.step("denied", &format!("a mail to a stranger: {}", content(&denied)), json!({ "answer": denied }));
 
         let held = self.researcher_calls("send_mail", mail(&email)).await?;
-        let elevation = held.pointer("/structuredContent/marque/elevation").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let elevation =
+            held.pointer("/structuredContent/marque/elevation").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.must(decision(&held) == "hold" && !elevation.is_empty(), "personal data was not held", &held)?;
         self.step("held", &format!("a mail to Ada waits for a person, as {elevation}"), json!({ "answer": held }));
 
@@ -218,7 +260,11 @@ impl Story<'_> {
         self.must(sent.get("isError") != Some(&json!(true)), "the approved mail was not sent", &sent)?;
         let again = self.researcher_calls("send_mail", mail(&email)).await?;
         self.must(decision(&again) == "hold", "the approval worked twice", &again)?;
-        self.step("approved", "alice could not approve what she asked for; bob did, and the same call went through, once", json!({ "sent": sent.get("structuredContent"), "alice": own }));
+        self.step(
+            "approved",
+            "alice could not approve what she asked for; bob did, and the same call went through, once",
+            json!({ "sent": sent.get("structuredContent"), "alice": own }),
+        );
         Ok(())
     }
 
@@ -283,7 +329,11 @@ fn content(result: &Value) -> String {
 fn claims(token: &str) -> Value {
     use base64::Engine as _;
     let payload = token.split('.').nth(1).unwrap_or_default();
-    base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(payload).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    base64::prelude::BASE64_URL_SAFE_NO_PAD
+        .decode(payload)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 fn random_key() -> Result<String> {

@@ -35,7 +35,9 @@ pub async fn validate(socket: &str, audience: &str, svid: &str) -> Result<String
 /// Sends one message and takes the first that comes back (gRPC over HTTP/2: a flag byte and a length before each).
 async fn call<T: Message + Default>(socket: &str, method: &str, message: &impl Message) -> Result<T> {
     let path = socket.strip_prefix("unix://").ok_or_else(|| Failure::input(format!("`{socket}` is not a `unix://` address")))?;
-    let stream = UnixStream::connect(path).await.map_err(|e| Failure::failed(format!("cannot reach the Workload API at `{path}`: {e}")))?;
+    let stream = UnixStream::connect(path)
+        .await
+        .map_err(|e| Failure::failed(format!("cannot reach the Workload API at `{path}`: {e}")))?;
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let mut frame = BytesMut::new();

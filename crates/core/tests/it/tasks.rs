@@ -185,7 +185,7 @@ fn approval_starts_a_task_and_never_widens() {
     let Ok(Voted::Waiting(vote)) = world.with(|cx| first.approve(cx, &person("bob@example.com"), &held, Epoch(0))) else {
         unreachable!()
     };
-    world.apply(vote);
+    world.apply(*vote);
     let second = world.state.elevations[&id].clone();
     assert!(world.with(|cx| second.approve(cx, &person("bob@example.com"), &held, Epoch(0))).is_err(), "one approver, one vote");
     let Ok(Voted::Approved(task, events)) = world.with(|cx| second.approve(cx, &person("carol@example.com"), &held, Epoch(0)))

@@ -1,7 +1,7 @@
 //! INVARIANT (I5 elevation never widens): another person, the exact call, once, for a while.
 
 use marque_core::elevation::{ElevationError, Status};
-use marque_core::id::LeaseId;
+use marque_core::id::{ElevationId, LeaseId};
 use marque_core::revocation::Target;
 use marque_engine::{ActionRequest, Caller, EngineError};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ async fn a_refusal_is_final() {
     let error = world.engine.approve(&world.admin, held).await.unwrap_err();
     assert!(matches!(error, EngineError::Elevation(ElevationError::NotPending(..))), "{error}");
     assert_ne!(world.held(letter(lease, json!({}))).await, held, "a new request is a new question");
-    let unknown = world.engine.approve(&world.admin, marque_core::id::ElevationId::from_bytes([1; 16])).await.unwrap_err();
+    let unknown = world.engine.approve(&world.admin, ElevationId::from_bytes([1; 16])).await.unwrap_err();
     assert!(matches!(unknown, EngineError::NotFound { .. }), "{unknown}");
 }
 

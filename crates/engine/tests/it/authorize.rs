@@ -15,7 +15,8 @@ async fn every_answer_is_recorded_before_it_is_given() {
     let task = world.task(LEAD, None).await;
     let lease = world.token(&lead, &task).await.lease.id;
     let arguments = json!({ "q": "Bob" });
-    let Verdict::Deny { record: denied, .. } = world.engine.authorize(call(lease, "tool:crm/drop", json!({}))).await.unwrap() else {
+    let Verdict::Deny { record: denied, .. } = world.engine.authorize(call(lease, "tool:crm/drop", json!({}))).await.unwrap()
+    else {
         panic!("it is not denied")
     };
     let Verdict::Hold { record: held, elevation, reasons } =
@@ -54,7 +55,7 @@ async fn what_is_not_known_is_denied() {
     let world = World::start().await;
     let lead = world.agent(LEAD).await;
     let lease = world.token(&lead, &world.task(LEAD, None).await).await.lease.id;
-    assert_eq!(world.denied(call(lease, "tool:crm/unknown", json!({}))).await, "unknown-tool");
+    assert_eq!(world.denied(call(lease, "tool:crm/unknown", json!({}))).await, "unregistered");
     assert_eq!(world.denied(call(lease, "tool:crm/raw", json!({}))).await, "unclassified");
     let unseen = ActionRequest { definition: None, ..call(lease, "tool:crm/find", json!({})) };
     assert_eq!(world.denied(unseen).await, "definition-unknown");
@@ -68,7 +69,8 @@ async fn a_tool_that_changed_waits_for_a_person() {
     let world = World::start().await;
     let lead = world.agent(LEAD).await;
     let lease = world.token(&lead, &world.task(LEAD, None).await).await.lease.id;
-    let changed = |text: &str| ActionRequest { definition: Some(sha256(text.as_bytes())), ..call(lease, "tool:crm/find", json!({})) };
+    let changed =
+        |text: &str| ActionRequest { definition: Some(sha256(text.as_bytes())), ..call(lease, "tool:crm/find", json!({})) };
     let held = world.held(changed("second")).await;
     let elevation = world.state().elevations[&held].clone();
     assert_eq!(elevation.needs.elevations, ["tool-changed"]);
@@ -128,10 +130,7 @@ async fn a_stranger_is_told_nothing_and_leaves_nothing() {
 async fn a_resource_may_be_more_sensitive_than_the_task_allows() {
     let world = World::empty().await;
     let mut desired = manifest();
-    desired.resources.push(Resource {
-        sensitivity: Sensitivity::Restricted,
-        ..resource("tool:crm/salaries")
-    });
+    desired.resources.push(Resource { sensitivity: Sensitivity::Restricted, ..resource("tool:crm/salaries") });
     world.engine.apply(&world.admin, &desired).await.unwrap();
     let lead = world.agent(LEAD).await;
     let task = world.task(LEAD, Some("invoke:tool:crm/*;sensitivity=internal")).await;

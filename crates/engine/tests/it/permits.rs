@@ -2,6 +2,7 @@
 
 use marque_core::identity::Lifecycle;
 use marque_core::record::{Ending, Outcome};
+use marque_core::resource::ResourceId;
 use marque_core::revocation::Target;
 use marque_engine::EngineError;
 use serde_json::json;
@@ -112,7 +113,7 @@ async fn a_passage_is_for_those_who_may_do_something_there() {
     let lead = world.agent(LEAD).await;
     let task = world.task(LEAD, Some("invoke:tool:crm/find")).await;
     let lease = world.token(&lead, &task).await.lease.id;
-    let [crm, mail] = ["service:crm", "service:mail"].map(|s| s.parse().unwrap());
+    let [crm, mail] = ["service:crm", "service:mail"].map(|s| s.parse::<ResourceId>().unwrap());
     let passage = world.engine.passage(lease, &crm).unwrap();
     assert_eq!(passage.holder(), (lead.instance.id, task.id));
     assert!(passage.alive(&world.engine));

@@ -26,7 +26,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const ISSUER: &str = "https://marque.example.org";
-pub(crate) const GATEWAY: &str = "https://gateway.example.org";
+pub(crate) const GATEWAY: &str = "spiffe://example.org/marque/gateway";
 pub(crate) const ADMIN: &str = "admin@example.com";
 pub(crate) const ALICE: &str = "alice@example.com";
 pub(crate) const BOB: &str = "bob@example.com";
@@ -79,12 +79,8 @@ impl Closed {
 
     pub(crate) async fn try_open(&self) -> Result<Arc<Engine>, marque_engine::EngineError> {
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let options = Options {
-            trust_domain: "example.org".parse().unwrap(),
-            administrator: person(ADMIN),
-            issuer: ISSUER.into(),
-            gateway: GATEWAY.into(),
-        };
+        let options =
+            Options { trust_domain: "example.org".parse().unwrap(), administrator: person(ADMIN), issuer: ISSUER.into() };
         Engine::open(&self.root(), Env { clock, entropy: Arc::new(SystemEntropy) }, options).await
     }
 

@@ -34,7 +34,13 @@ struct Seen {
 impl Catalog {
     /// The digest of a tool's definition as its server has it now. `None` when the server does not have it or cannot
     /// be asked: then the call is refused (INVARIANT (I7 unknown is No)).
-    pub async fn definition(&self, engine: &Arc<Engine>, upstreams: &Upstreams, service: &ResourceId, tool: &ResourceId) -> Option<Digest> {
+    pub async fn definition(
+        &self,
+        engine: &Arc<Engine>,
+        upstreams: &Upstreams,
+        service: &ResourceId,
+        tool: &ResourceId,
+    ) -> Option<Digest> {
         if let Some(known) = self.fresh(engine, service, tool) {
             return known;
         }
@@ -86,7 +92,9 @@ async fn ask(engine: &Arc<Engine>, upstreams: &Upstreams, service: &ResourceId) 
     let asker = Asker { engine, upstreams, service };
     match asker.all(MODERN, None).await {
         Ok(tools) => Ok(tools),
-        Err(error @ (UpstreamError::Missing(_) | UpstreamError::Credential { .. } | UpstreamError::Unreachable { .. })) => Err(error),
+        Err(error @ (UpstreamError::Missing(_) | UpstreamError::Credential { .. } | UpstreamError::Unreachable { .. })) => {
+            Err(error)
+        }
         Err(UpstreamError::Protocol { .. }) => {
             let session = asker.initialize().await?;
             asker.all(LEGACY, session).await
@@ -115,7 +123,8 @@ impl Asker<'_> {
                 }
             }
             let (_, result) = self.call("tools/list", params, version, session.as_ref()).await?;
-            let page = result.get("tools").and_then(Value::as_array).ok_or_else(|| self.protocol("`tools/list` gave no tools"))?;
+            let page =
+                result.get("tools").and_then(Value::as_array).ok_or_else(|| self.protocol("`tools/list` gave no tools"))?;
             tools.extend(page.iter().cloned());
             cursor = result.get("nextCursor").and_then(Value::as_str).map(str::to_owned);
             if cursor.is_none() {
@@ -135,7 +144,13 @@ impl Asker<'_> {
         Ok(session)
     }
 
-    async fn call(&self, method: &str, params: Value, version: &str, session: Option<&HeaderValue>) -> Result<(HeaderMap, Value), UpstreamError> {
+    async fn call(
+        &self,
+        method: &str,
+        params: Value,
+        version: &str,
+        session: Option<&HeaderValue>,
+    ) -> Result<(HeaderMap, Value), UpstreamError> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let (headers, bytes) = self.send(&body, method, version, session).await?;
         let message = single_message(&headers, &bytes).ok_or_else(|| self.protocol("its answer is not one JSON-RPC message"))?;
@@ -145,7 +160,13 @@ impl Asker<'_> {
         }
     }
 
-    async fn send(&self, body: &Value, method: &str, version: &str, session: Option<&HeaderValue>) -> Result<(HeaderMap, Bytes), UpstreamError> {
+    async fn send(
+        &self,
+        body: &Value,
+        method: &str,
+        version: &str,
+        session: Option<&HeaderValue>,
+    ) -> Result<(HeaderMap, Bytes), UpstreamError> {
         let mut headers = HeaderMap::new();
         let mut set = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -161,7 +182,13 @@ impl Asker<'_> {
         if let Some(session) = session {
             headers.insert("mcp-session-id", session.clone());
         }
-        let message = Message { service: self.service, method: Method::POST, headers: &headers, body: Bytes::from(body.to_string()), holder: None };
+        let message = Message {
+            service: self.service,
+            method: Method::POST,
+            headers: &headers,
+            body: Bytes::from(body.to_string()),
+            holder: None,
+        };
         let asked = async {
             let response = self.upstreams.ask(self.engine, message).await?;
             let (parts, body) = response.into_parts();

@@ -45,7 +45,8 @@ fn asked_from_the_start(body: &[u8]) -> bool {
 
 fn shown(asked: &Asked, tool: &Value) -> bool {
     let name = tool.get("name").and_then(Value::as_str).unwrap_or_default();
-    ResourceId::new(ResourceKind::Tool, &format!("{}/{name}", asked.service.name())).is_ok_and(|id| asked.engine.would_show(asked.lease, &id))
+    ResourceId::new(ResourceKind::Tool, &format!("{}/{name}", asked.service.name()))
+        .is_ok_and(|id| asked.engine.would_show(asked.lease, &id))
 }
 
 /// The one answer in a response, whether it came as JSON or as an event stream.

@@ -47,7 +47,8 @@ impl<'a> Parsed<'a> {
             return Err(bad(id, code::INVALID_REQUEST, "`method` is missing: responses are not accepted here"));
         };
         let params = envelope.params.0;
-        let version = params.pointer("/_meta/io.modelcontextprotocol~1protocolVersion").and_then(Value::as_str).map(str::to_owned);
+        let version =
+            params.pointer("/_meta/io.modelcontextprotocol~1protocolVersion").and_then(Value::as_str).map(str::to_owned);
         let parsed = Self { id, method, params, modern: version.is_some() };
         parsed.compare(headers, version.as_deref())?;
         Ok(parsed)
@@ -74,7 +75,9 @@ impl<'a> Parsed<'a> {
             }
             match (found, expected) {
                 (None, _) if required => return Err(mismatch("is missing")),
-                (Some(found), Some(expected)) if found.as_deref() != Some(expected) => return Err(mismatch("differs from the body")),
+                (Some(found), Some(expected)) if found.as_deref() != Some(expected) => {
+                    return Err(mismatch("differs from the body"));
+                }
                 _ => {}
             }
         }
@@ -131,7 +134,15 @@ mod tests {
     #[test]
     fn what_is_not_one_message_is_refused() {
         let none = HeaderMap::new();
-        for body in ["", "[]", "{", "1", r#"{"jsonrpc":"1.0","method":"a"}"#, r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#] {
+        for body in [
+            "",
+            "[]",
+            "{",
+            "1",
+            r#"{"jsonrpc":"1.0","method":"a"}"#,
+            r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+        ] {
             assert_eq!(Parsed::read(body.as_bytes(), &none).unwrap_err().status(), 400, "{body}");
         }
         let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"a","params":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));

@@ -58,10 +58,18 @@ enum Class {
 fn classify(method: &str) -> Class {
     match method {
         "initialize" | "ping" | "server/discover" | "logging/setLevel" => Class::Housekeeping,
-        "notifications/initialized" | "notifications/cancelled" | "notifications/progress" | "notifications/roots/list_changed" => Class::Housekeeping,
+        "notifications/initialized"
+        | "notifications/cancelled"
+        | "notifications/progress"
+        | "notifications/roots/list_changed" => Class::Housekeeping,
         "tools/list" => Class::ToolsList,
         "tools/call" => Class::ToolsCall,
-        "resources/list" | "resources/templates/list" | "resources/read" | "prompts/list" | "prompts/get" | "completion/complete" => Class::Read,
+        "resources/list"
+        | "resources/templates/list"
+        | "resources/read"
+        | "prompts/list"
+        | "prompts/get"
+        | "completion/complete" => Class::Read,
         _ => Class::Unknown,
     }
 }
@@ -71,7 +79,9 @@ impl Mcp {
     pub async fn handle(&self, asked: Asked) -> Answer {
         let passage = match asked.engine.passage(asked.lease, &asked.service) {
             Ok(passage) => passage,
-            Err(EngineError::Forbidden(why)) => return reply::json(StatusCode::FORBIDDEN, &json!({ "error": "insufficient_scope", "error_description": why })),
+            Err(EngineError::Forbidden(why)) => {
+                return reply::json(StatusCode::FORBIDDEN, &json!({ "error": "insufficient_scope", "error_description": why }));
+            }
             Err(error) => return reply::unauthorized(&error),
         };
         if !self.sessions.allows(&asked.service, &asked.parts.headers, passage.holder()) {
@@ -101,7 +111,9 @@ impl Mcp {
                 let response = self.upstreams.send(&asked.engine, asked.message(Some(&passage)), &right).await;
                 match response {
                     Ok(response) => list::filtered(&self.catalog, &asked, response, parsed.modern).await,
-                    Err(error) => reply::error(StatusCode::BAD_GATEWAY, parsed.id(), code::UPSTREAM, &error.to_string(), Value::Null),
+                    Err(error) => {
+                        reply::error(StatusCode::BAD_GATEWAY, parsed.id(), code::UPSTREAM, &error.to_string(), Value::Null)
+                    }
                 }
             }
             Class::ToolsCall => self.call(&asked, passage, &parsed).await,
@@ -115,15 +127,27 @@ impl Mcp {
     }
 
     async fn call(&self, asked: &Asked, passage: Passage, parsed: &Parsed<'_>) -> Answer {
-        let unknown = |name: &str| reply::error(StatusCode::OK, parsed.id(), code::INVALID_PARAMS, &format!("Unknown tool: {name}"), Value::Null);
-        let Some(name) = parsed.params.get("name").and_then(Value::as_str) else {
-            return reply::error(StatusCode::BAD_REQUEST, parsed.id(), code::INVALID_PARAMS, "`params.name` is missing", Value::Null);
+        let unknown = |name: &str| {
+            reply::error(StatusCode::OK, parsed.id(), code::INVALID_PARAMS, &format!("Unknown tool: {name}"), Value::Null)
         };
-        let Ok(tool) = ResourceId::new(ResourceKind::Tool, &format!("{}/{name}", asked.service.name())) else { return unknown(name) };
+        let Some(name) = parsed.params.get("name").and_then(Value::as_str) else {
+            return reply::error(
+                StatusCode::BAD_REQUEST,
+                parsed.id(),
+                code::INVALID_PARAMS,
+                "`params.name` is missing",
+                Value::Null,
+            );
+        };
+        let Ok(tool) = ResourceId::new(ResourceKind::Tool, &format!("{}/{name}", asked.service.name())) else {
+            return unknown(name);
+        };
         let definition = self.catalog.definition(&asked.engine, &self.upstreams, &asked.service, &tool).await;
         let request = asked.request(Action::Invoke, tool, parsed, definition);
         match asked.engine.authorize(request).await {
-            Ok(Verdict::Deny { record, reasons }) => Refusal { record, elevation: None, reasons: &reasons }.tool_result(parsed.id(), parsed.modern),
+            Ok(Verdict::Deny { record, reasons }) => {
+                Refusal { record, elevation: None, reasons: &reasons }.tool_result(parsed.id(), parsed.modern)
+            }
             Ok(Verdict::Hold { record, elevation, reasons }) => {
                 Refusal { record, elevation: Some(elevation), reasons: &reasons }.tool_result(parsed.id(), parsed.modern)
             }
@@ -149,7 +173,12 @@ impl Mcp {
         match self.upstreams.send(&asked.engine, asked.message(Some(passage)), &right).await {
             Ok(response) => carry(&asked.engine, response, right),
             Err(error) => {
-                right.settle(Outcome { ending: Ending::Failed, status: StatusCode::BAD_GATEWAY.as_u16(), response: None, bytes: 0 });
+                right.settle(Outcome {
+                    ending: Ending::Failed,
+                    status: StatusCode::BAD_GATEWAY.as_u16(),
+                    response: None,
+                    bytes: 0,
+                });
                 reply::error(StatusCode::BAD_GATEWAY, parsed.id(), code::UPSTREAM, &error.to_string(), Value::Null)
             }
         }
@@ -202,7 +231,9 @@ fn texts(value: &Value, at: &str, out: &mut Vec<Content>) {
     match value {
         Value::String(text) if text.len() >= MIN_TEXT && out.len() < MAX_TEXTS => out.push(content(at, text.as_bytes())),
         Value::Array(list) => list.iter().enumerate().for_each(|(n, v)| texts(v, &format!("{at}/{n}"), out)),
-        Value::Object(map) => map.iter().for_each(|(k, v)| texts(v, &format!("{at}/{}", k.replace('~', "~0").replace('/', "~1")), out)),
+        Value::Object(map) => {
+            map.iter().for_each(|(k, v)| texts(v, &format!("{at}/{}", k.replace('~', "~0").replace('/', "~1")), out))
+        }
         _ => {}
     }
 }
@@ -214,7 +245,13 @@ fn refused(error: &EngineError, parsed: &Parsed<'_>) -> Answer {
         EngineError::Forbidden(why) => reply::error(StatusCode::FORBIDDEN, parsed.id(), code::DENIED, why, Value::Null),
         _ => {
             tracing::error!("a call was refused because it could not be recorded: {}", error.chain());
-            reply::error(StatusCode::SERVICE_UNAVAILABLE, parsed.id(), code::INTERNAL, "the call could not be recorded and was not made", Value::Null)
+            reply::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                parsed.id(),
+                code::INTERNAL,
+                "the call could not be recorded and was not made",
+                Value::Null,
+            )
         }
     }
 }
@@ -223,7 +260,8 @@ fn refused(error: &EngineError, parsed: &Parsed<'_>) -> Answer {
 pub fn foreign_origin(headers: &HeaderMap) -> bool {
     let local = |origin: &str| {
         let host = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-        let host = host.rsplit_once(':').map_or(host, |(h, port)| if port.bytes().all(|b| b.is_ascii_digit()) { h } else { host });
+        let host =
+            host.rsplit_once(':').map_or(host, |(h, port)| if port.bytes().all(|b| b.is_ascii_digit()) { h } else { host });
         matches!(host, "localhost" | "127.0.0.1" | "[::1]")
     };
     headers.get_all(http::header::ORIGIN).iter().any(|o| !o.to_str().is_ok_and(local))

@@ -56,7 +56,12 @@ impl HttpClient {
 }
 
 /// Sets the upstream's credential, in place of whatever the caller sent under that name.
-fn inject(engine: &Engine, service: &ResourceId, injected: &InjectedHeader, headers: &mut HeaderMap) -> Result<(), UpstreamError> {
+fn inject(
+    engine: &Engine,
+    service: &ResourceId,
+    injected: &InjectedHeader,
+    headers: &mut HeaderMap,
+) -> Result<(), UpstreamError> {
     let why = |why: String| UpstreamError::Credential { service: service.clone(), why };
     let name = HeaderName::try_from(&injected.header).map_err(|_| why(format!("`{}` is not a header", injected.header)))?;
     let secret = engine.secret(&injected.secret).map_err(|e| why(e.to_string()))?;
@@ -72,7 +77,10 @@ fn forwarded(from: &HeaderMap) -> HeaderMap {
     let passes = |name: &HeaderName| {
         let name = name.as_str();
         name.starts_with("mcp-")
-            || matches!(name, "accept" | "accept-language" | "content-type" | "user-agent" | "last-event-id" | "traceparent" | "tracestate")
+            || matches!(
+                name,
+                "accept" | "accept-language" | "content-type" | "user-agent" | "last-event-id" | "traceparent" | "tracestate"
+            )
     };
     from.iter().filter(|(name, _)| passes(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
 }

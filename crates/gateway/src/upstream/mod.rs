@@ -81,7 +81,12 @@ type ProcessKey = (ResourceId, Option<(InstanceId, TaskId)>);
 
 impl Upstreams {
     /// Sends a message for which there is a right.
-    pub async fn send(&self, engine: &Arc<Engine>, message: Message<'_>, _right: &Right) -> Result<UpstreamResponse, UpstreamError> {
+    pub async fn send(
+        &self,
+        engine: &Arc<Engine>,
+        message: Message<'_>,
+        _right: &Right,
+    ) -> Result<UpstreamResponse, UpstreamError> {
         self.dispatch(engine, message).await
     }
 
@@ -112,7 +117,9 @@ impl Upstreams {
         secrets: &[marque_core::resource::InjectedVariable],
     ) -> Result<Arc<Process>, UpstreamError> {
         let mut processes = self.processes.lock().await;
-        processes.retain(|(_, holder), p| p.running() && holder.is_none_or(|(instance, _)| engine.state().check_instance(instance).is_ok()));
+        processes.retain(|(_, holder), p| {
+            p.running() && holder.is_none_or(|(instance, _)| engine.state().check_instance(instance).is_ok())
+        });
         if let Some(process) = processes.get(&key) {
             return Ok(Arc::clone(process));
         }

@@ -36,7 +36,12 @@ struct Waiting {
 
 impl Process {
     /// Starts the server with an environment that holds `PATH`, `HOME` and its own secrets, and nothing of ours.
-    pub fn start(service: &ResourceId, command: &str, args: &[String], variables: &[(String, InjectedSecret)]) -> Result<Self, UpstreamError> {
+    pub fn start(
+        service: &ResourceId,
+        command: &str,
+        args: &[String],
+        variables: &[(String, InjectedSecret)],
+    ) -> Result<Self, UpstreamError> {
         let fail = |why: String| UpstreamError::Unreachable { service: service.clone(), why };
         let mut builder = Command::new(command);
         builder.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);

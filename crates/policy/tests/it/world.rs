@@ -106,6 +106,7 @@ pub(crate) fn task(actor: &Identity) -> Task {
         expires: Timestamp::from_seconds(60),
         depth: 0,
         budget: Budget::default(),
+        elevation: None,
         epoch: Epoch(0),
     }
 }

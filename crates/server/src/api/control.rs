@@ -52,7 +52,12 @@ pub struct Why {
     why: String,
 }
 
-pub async fn refuse(State(api): State<Api>, Person(by): Person, Path(id): Path<String>, Json(why): Json<Why>) -> Answer<ElevationView> {
+pub async fn refuse(
+    State(api): State<Api>,
+    Person(by): Person,
+    Path(id): Path<String>,
+    Json(why): Json<Why>,
+) -> Answer<ElevationView> {
     let id: ElevationId = id.parse()?;
     Ok(Json(api.engine.refuse(&by, id, &why.why).await?))
 }

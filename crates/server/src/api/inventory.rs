@@ -49,7 +49,8 @@ pub struct OfIdentity {
 pub async fn instances(State(api): State<Api>, _: Person, Query(of): Query<OfIdentity>) -> Answer<Vec<Instance>> {
     let id = of.identity.map(|name| api.engine.identity_named(&name)).transpose()?;
     let state = api.engine.state();
-    let live = state.instances.values().filter(|i| state.check_instance(i.id).is_ok() && id.as_ref().is_none_or(|id| i.identity == *id));
+    let live =
+        state.instances.values().filter(|i| state.check_instance(i.id).is_ok() && id.as_ref().is_none_or(|id| i.identity == *id));
     Ok(Json(live.cloned().collect()))
 }
 

@@ -88,7 +88,9 @@ impl IntoResponse for ApiError {
             EngineError::Parse(_) | EngineError::Invalid(_) | EngineError::Policy(_) => (StatusCode::BAD_REQUEST, "invalid"),
             EngineError::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
             EngineError::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
-            EngineError::Forbidden(_) | EngineError::Denied(_) | EngineError::Elevation(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            EngineError::Forbidden(_) | EngineError::Denied(_) | EngineError::Elevation(_) => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
             EngineError::Task(_) | EngineError::Dead(_) => (StatusCode::CONFLICT, "refused"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
@@ -103,7 +105,10 @@ impl IntoResponse for ApiError {
 pub type Answer<T> = Result<Json<T>, ApiError>;
 
 /// Runs what blocks (SQLite, tiles) off the async threads.
-async fn blocking<T: Send + 'static>(engine: &Arc<Engine>, work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static) -> Result<T, ApiError> {
+async fn blocking<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    work: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, ApiError> {
     let engine = Arc::clone(engine);
     let done = tokio::task::spawn_blocking(move || work(&engine)).await;
     Ok(done.map_err(|_| EngineError::Invalid("the query ended early".into()))??)

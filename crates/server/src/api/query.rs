@@ -124,7 +124,12 @@ pub struct RecordLine {
 pub async fn records(State(api): State<Api>, _: Person, Query(asked): Query<Records>) -> Answer<Vec<RecordLine>> {
     let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
     let rows = blocking(&api.engine, move |e| e.records(asked.task, asked.identity.as_deref(), limit)).await?;
-    let line = |row: marque_engine::RecordRow| RecordLine { index: row.seq, at: row.at, decided: row.decided, outcome: row.settled.map(|(_, o)| o) };
+    let line = |row: marque_engine::RecordRow| RecordLine {
+        index: row.seq,
+        at: row.at,
+        decided: row.decided,
+        outcome: row.settled.map(|(_, o)| o),
+    };
     Ok(Json(rows.into_iter().map(line).collect()))
 }
 

@@ -77,7 +77,8 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 }
 
 fn write_header(to: &mut [u8; HEADER], payload: u32, first: u64, count: u32, crc: u32) {
-    let fields = [&MAGIC.to_le_bytes()[..], &payload.to_le_bytes(), &first.to_le_bytes(), &count.to_le_bytes(), &crc.to_le_bytes()];
+    let fields =
+        [&MAGIC.to_le_bytes()[..], &payload.to_le_bytes(), &first.to_le_bytes(), &count.to_le_bytes(), &crc.to_le_bytes()];
     for (slot, byte) in to.iter_mut().zip(fields.concat()) {
         *slot = byte;
     }

@@ -71,16 +71,22 @@ impl Segments {
         for (n, (first, path)) in files.into_iter().enumerate() {
             if n == 0 {
                 if first > kept {
-                    return Err(StoreError::Damaged { what: format!("entries {kept} to {} are missing before `{}`", first - 1, path.display()) });
+                    return Err(StoreError::Damaged {
+                        what: format!("entries {kept} to {} are missing before `{}`", first - 1, path.display()),
+                    });
                 }
                 (inner.end, inner.first) = (first, first);
             } else if first != inner.end {
-                return Err(StoreError::Damaged { what: format!("entries {} to {first} are missing before `{}`", inner.end, path.display()) });
+                return Err(StoreError::Damaged {
+                    what: format!("entries {} to {first} are missing before `{}`", inner.end, path.display()),
+                });
             }
             inner.take(path, n == last)?;
         }
         if inner.end < kept {
-            return Err(StoreError::Contradicted { what: format!("a head of {kept} entries was published, the log has {}", inner.end) });
+            return Err(StoreError::Contradicted {
+                what: format!("a head of {kept} entries was published, the log has {}", inner.end),
+            });
         }
         Ok(Self { dir: dir.to_owned(), inner: Mutex::new(inner) })
     }
@@ -114,7 +120,8 @@ impl Segments {
             return Ok(name);
         }
         let unready = name.with_extension("unready");
-        let mut file = private_file().create(true).truncate(true).write(true).open(&unready).map_err(StoreError::io("create", &unready))?;
+        let mut file =
+            private_file().create(true).truncate(true).write(true).open(&unready).map_err(StoreError::io("create", &unready))?;
         let zeros = vec![0; 1 << 20];
         for _ in 0..SEGMENT_BYTES >> 20 {
             file.write_all(&zeros).map_err(StoreError::io("preallocate", &name))?;
@@ -213,16 +220,30 @@ impl Inner {
         let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;
         let mut offset = 0;
         while let Some((found, _)) = bytes.get(offset..).and_then(batch::decode).filter(|(f, _)| f.first == self.end) {
-            self.batches.push_back(Place { first: found.first, count: found.count, segment: Arc::clone(&segment), offset: offset as u64, bytes: found.bytes });
+            self.batches.push_back(Place {
+                first: found.first,
+                count: found.count,
+                segment: Arc::clone(&segment),
+                offset: offset as u64,
+                bytes: found.bytes,
+            });
             self.end = self.end.saturating_add(u64::from(found.count));
             offset += found.bytes;
         }
         // What follows a torn batch was never written: the next batch starts only after the last is durable. A good
         // batch further on means that this one was acknowledged once and is damaged now.
-        let later = (offset..bytes.len()).step_by(ALIGN).filter_map(|at| batch::decode(bytes.get(at..)?)).find(|(f, _)| f.first > self.end);
+        let later = (offset..bytes.len())
+            .step_by(ALIGN)
+            .filter_map(|at| batch::decode(bytes.get(at..)?))
+            .find(|(f, _)| f.first > self.end);
         if let Some((found, _)) = later {
             return Err(StoreError::Damaged {
-                what: format!("entry {} in `{}` at byte {offset}, before entry {} which is good", self.end, path.display(), found.first),
+                what: format!(
+                    "entry {} in `{}` at byte {offset}, before entry {} which is good",
+                    self.end,
+                    path.display(),
+                    found.first
+                ),
             });
         }
         if last && offset < bytes.len() {
@@ -247,7 +268,9 @@ fn open(path: &Path) -> Result<Segment> {
     let file = private_file().read(true).write(true).open(path).map_err(StoreError::io("open", path))?;
     let length = file.metadata().map_err(StoreError::io("read", path))?.len();
     if length > SEGMENT_BYTES.saturating_add(MAX_ENTRY as u64) {
-        return Err(StoreError::Damaged { what: format!("`{}` has {length} bytes, a segment has {SEGMENT_BYTES}", path.display()) });
+        return Err(StoreError::Damaged {
+            what: format!("`{}` has {length} bytes, a segment has {SEGMENT_BYTES}", path.display()),
+        });
     }
     Ok(Segment { path: path.to_owned(), file })
 }

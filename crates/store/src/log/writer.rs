@@ -5,9 +5,9 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{oneshot, watch};
 
-use super::{MAX_APPEND, SEGMENT_BYTES};
 use super::batch;
 use super::segments::{Segments, Tail};
+use super::{MAX_APPEND, SEGMENT_BYTES};
 use crate::error::Result;
 
 /// An append that waits to be written.

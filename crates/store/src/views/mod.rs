@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use marque_core::event::Event;
+use marque_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::StoreError;
@@ -53,6 +54,12 @@ impl Views {
         covers(&self.lock())
     }
 
+    /// The latest moment of any entry that is covered.
+    pub fn last_moment(&self) -> Result<Timestamp> {
+        let micros = self.lock().query_row("SELECT value FROM meta WHERE name = 'last'", [], |row| row.get(0))?;
+        Ok(Timestamp::from_micros(micros))
+    }
+
     /// Takes in what became durable since the last time, entries that the tiles hold first. Returns how many entries
     /// are covered then.
     pub fn catch_up(&self, log: &Log, tiles: &Mutex<Tiles>) -> Result<u64> {
@@ -71,10 +78,13 @@ impl Views {
             };
             let covered = last.saturating_add(1);
             let tx = db.transaction()?;
+            let mut last_moment = 0;
             for (index, bytes) in &entries {
                 let event = Event::from_bytes(bytes).map_err(|source| StoreError::Entry { index: *index, source })?;
                 project::event(&tx, *index, &event, bytes)?;
+                last_moment = last_moment.max(event.ts.micros());
             }
+            tx.execute("UPDATE meta SET value = ?1 WHERE name = 'last' AND value < ?1", [last_moment])?;
             tx.execute("UPDATE meta SET value = ?1 WHERE name = 'covers'", [covered])?;
             tx.commit()?;
             next = covered;

@@ -36,7 +36,8 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> R
         }
         Body::TaskStarted { task: started } => task(db, seq, started, None)?,
         Body::TaskFinished { task } => {
-            db.prepare_cached("UPDATE tasks SET ended = ?2 WHERE id = ?1")?.execute(params![task.to_string(), event.ts.micros()])?;
+            db.prepare_cached("UPDATE tasks SET ended = ?2 WHERE id = ?1")?
+                .execute(params![task.to_string(), event.ts.micros()])?;
         }
         Body::LeaseIssued { lease } => {
             db.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
@@ -79,16 +80,18 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> R
             ])?;
         }
         Body::Decided(decided) => {
-            db.prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)")?.execute(params![
-                seq,
-                decided.record.to_string(),
-                event.ts.micros(),
-                decided.identity.to_string(),
-                decided.task.to_string(),
-                decided.resource.to_string(),
-                decided.effect.as_str(),
-                json(decided)
-            ])?;
+            db.prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)")?.execute(
+                params![
+                    seq,
+                    decided.record.to_string(),
+                    event.ts.micros(),
+                    decided.identity.to_string(),
+                    decided.task.to_string(),
+                    decided.resource.to_string(),
+                    decided.effect.as_str(),
+                    json(decided)
+                ],
+            )?;
             let mut insert = db.prepare_cached("INSERT INTO contents VALUES (?1, ?2, ?3)")?;
             for content in &decided.contents {
                 insert.execute(params![content.exact.to_string(), 0, seq])?;

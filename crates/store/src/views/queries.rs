@@ -83,10 +83,21 @@ impl Views {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Records that carried a text with this digest, the newest first.
+    /// Records that carried exactly the bytes of this digest, the newest first.
+    pub fn with_exact_content(&self, digest: Digest, limit: u32) -> Result<Vec<FoundContent>> {
+        let db = self.lock();
+        let sql = "SELECT seq FROM contents WHERE digest = ?1 AND normalised = 0 ORDER BY seq DESC LIMIT ?2";
+        let mut statement = db.prepare_cached(sql)?;
+        let rows = statement
+            .query_map(params![digest.to_string(), limit], |row| Ok(FoundContent { seq: row.get(0)?, normalised: false }))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Records that carried a text with this digest, exact or normalised, the newest first.
     pub fn with_content(&self, digest: Digest, limit: u32) -> Result<Vec<FoundContent>> {
         let db = self.lock();
-        let mut statement = db.prepare_cached("SELECT seq, normalised FROM contents WHERE digest = ?1 ORDER BY seq DESC LIMIT ?2")?;
+        let mut statement =
+            db.prepare_cached("SELECT seq, normalised FROM contents WHERE digest = ?1 ORDER BY seq DESC LIMIT ?2")?;
         let rows = statement.query_map(params![digest.to_string(), limit], |row| {
             Ok(FoundContent { seq: row.get(0)?, normalised: row.get::<_, i64>(1)? != 0 })
         })?;
@@ -106,7 +117,8 @@ impl Views {
     /// The newest records, of one task or identity where given, the newest first.
     pub fn records(&self, task: Option<TaskId>, identity: Option<&str>, limit: u32) -> Result<Vec<RecordRow>> {
         let db = self.lock();
-        let sql = format!("{RECORDS} WHERE (?1 IS NULL OR task = ?1) AND (?2 IS NULL OR identity = ?2) ORDER BY seq DESC LIMIT ?3");
+        let sql =
+            format!("{RECORDS} WHERE (?1 IS NULL OR task = ?1) AND (?2 IS NULL OR identity = ?2) ORDER BY seq DESC LIMIT ?3");
         let mut statement = db.prepare_cached(&sql)?;
         let rows = statement.query_map(params![task.map(|t| t.to_string()), identity, limit], record)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -143,7 +155,12 @@ impl Views {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn one<T>(&self, sql: &str, with: &[&dyn rusqlite::ToSql], read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> Result<Option<T>> {
+    fn one<T>(
+        &self,
+        sql: &str,
+        with: &[&dyn rusqlite::ToSql],
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
         let db = self.lock();
         let mut statement = db.prepare_cached(sql)?;
         Ok(statement.query_row(with, read).optional()?)
@@ -171,5 +188,6 @@ fn task(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
 
 fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e)))
+    serde_json::from_str(&text)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e)))
 }

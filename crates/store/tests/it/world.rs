@@ -133,6 +133,7 @@ impl World {
             expires: self.now.plus(Ttl::from_minutes(30)),
             depth: parent.map_or(0, |task| task.depth.saturating_add(1)),
             budget: Budget { calls: Some(u64::from(extra)).filter(|calls| *calls > 100) },
+            elevation: None,
             epoch: self.epoch,
         }
     }
