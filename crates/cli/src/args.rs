@@ -180,6 +180,9 @@ pub struct ServeArgs {
     /// The address of the gateway (mutual TLS).
     #[arg(long, value_name = "ADDRESS")]
     pub gateway: Option<std::net::SocketAddr>,
+    /// The address of the console (loopback).
+    #[arg(long, value_name = "ADDRESS")]
+    pub console: Option<std::net::SocketAddr>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -22,6 +22,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address of the gateway, mutual TLS. Default: `127.0.0.1:8444`.
     pub gateway: SocketAddr,
+    /// The address of the console, plain HTTP: keep it on loopback. Default: `127.0.0.1:8445`.
+    pub console: SocketAddr,
     /// Host names and addresses in the server's certificate. Default: `localhost`, `127.0.0.1`.
     pub names: Vec<String>,
     /// The issuer of tokens. Default: `https://` and the address of the token endpoint.
@@ -42,6 +44,7 @@ impl Default for Config {
             administrator: format!("{name}@localhost").parse().unwrap_or_else(|_| parsed("admin@localhost")),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
             gateway: SocketAddr::from((Ipv4Addr::LOCALHOST, 8444)),
+            console: SocketAddr::from((Ipv4Addr::LOCALHOST, 8445)),
             names: vec!["localhost".into(), "127.0.0.1".into()],
             issuer: None,
             workload_socket: None,
@@ -68,6 +71,13 @@ impl Config {
         }
         config.listen = args.listen.unwrap_or(config.listen);
         config.gateway = args.gateway.unwrap_or(config.gateway);
+        config.console = args.console.unwrap_or(config.console);
+        if !config.console.ip().is_loopback() {
+            return Err(Failure::input(format!(
+                "the console speaks plain HTTP and stays on loopback: `{}` is not",
+                config.console
+            )));
+        }
         Ok(config)
     }
 }

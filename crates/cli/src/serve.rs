@@ -29,6 +29,7 @@ pub struct Addresses {
     pub workload_api: String,
     pub issuer: String,
     pub gateway: String,
+    pub console: String,
 }
 
 /// Serves until SIGTERM, ctrl-c, or until the log stops.
@@ -36,6 +37,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let bind = |what: &'static str| move |e: std::io::Error| Failure::failed(format!("cannot listen on {what}: {e}"));
     let control = TcpListener::bind(config.listen).await.map_err(bind("the token endpoint's address"))?;
     let gateway = TcpListener::bind(config.gateway).await.map_err(bind("the gateway's address"))?;
+    let console = TcpListener::bind(config.console).await.map_err(bind("the console's address"))?;
     let issuer = config.issuer.clone().unwrap_or(format!("https://{}", control.local_addr()?));
     let options = Options {
         trust_domain: config.trust_domain.clone(),
@@ -58,7 +60,9 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         workload_api: format!("unix://{}", std::path::absolute(&workload_path)?.display()),
         issuer,
         gateway: format!("https://{}", gateway.local_addr()?),
+        console: format!("http://{}", console.local_addr()?),
     };
+    let window = marque_console::router(Arc::clone(&engine));
     ready(&addresses, output);
     tokio::select! {
         () = unix_connections(api, |stream, peer| {
@@ -68,6 +72,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         () = unix_connections(workload_socket, |stream, peer| http(stream, workload::service(Arc::clone(&engine), peer, None))) => {}
         () = token_endpoint(control, &tls, &engine) => {}
         () = mutual_tls(gateway, &tls, &door) => {}
+        () = tcp_connections(console, |stream| http(stream, window.clone())) => {}
         stopped = time(&engine, &tls) => stopped?,
         () = asked_to_stop() => {}
     }
@@ -83,6 +88,7 @@ fn ready(addresses: &Addresses, output: &Output) {
         output.line(format!("  Workload API    {}", addresses.workload_api));
         output.line(format!("  token endpoint  {}/oauth/token", addresses.issuer));
         output.line(format!("  gateway         {}/mcp/<service>", addresses.gateway));
+        output.line(format!("  console         {}", addresses.console));
     });
 }
 

@@ -238,6 +238,43 @@ impl State {
         above.chain([task]).map(|t| t.actor.clone()).collect()
     }
 
+    /// The identities that a revocation of `target` suspends.
+    pub fn hit_identities<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a Identity> {
+        self.identities.values().filter(move |identity| match target {
+            Target::Identity(id) => identity.id == *id,
+            Target::Owner(person) => identity.owner.as_ref() == Some(person),
+            _ => false,
+        })
+    }
+
+    /// Whether a task ends with `target`: by itself, by what it hangs from, by its actor or its person.
+    pub fn task_hangs_from(&self, task: &Task, target: &Target) -> bool {
+        let above = || task.lineage.iter().filter_map(|id| self.tasks.get(id)).chain([task]);
+        match target {
+            Target::Task(id) => task.id == *id || task.lineage.contains(id),
+            Target::Elevation(id) => above().any(|t| t.elevation == Some(*id)),
+            Target::Owner(person) => above().any(|t| t.principal == *person || self.owner_of(&t.actor) == Some(person)),
+            Target::Identity(id) => above().any(|t| t.actor == *id),
+            Target::Lease(_) | Target::Instance(_) => false,
+        }
+    }
+
+    /// Whether a credential ends with `target`.
+    pub fn lease_hangs_from(&self, lease: &Lease, target: &Target) -> bool {
+        let own = match target {
+            Target::Lease(id) => lease.id == *id,
+            Target::Instance(id) => lease.instance == *id,
+            Target::Identity(id) => lease.identity == *id,
+            Target::Owner(person) => self.owner_of(&lease.identity) == Some(person),
+            Target::Task(_) | Target::Elevation(_) => false,
+        };
+        own || lease.task.and_then(|id| self.tasks.get(&id)).is_some_and(|task| self.task_hangs_from(task, target))
+    }
+
+    fn owner_of(&self, identity: &SpiffeId) -> Option<&PersonId> {
+        self.identities.get(identity)?.owner.as_ref()
+    }
+
     fn not_revoked(&self, target: Target, carried: Epoch) -> Result<(), Dead> {
         match self.revocations.get(&target) {
             Some(revoked) if *revoked > carried => Err(Dead::Revoked(target)),

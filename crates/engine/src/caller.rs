@@ -59,6 +59,13 @@ impl Engine {
         found.map(Caller::Person).ok_or_else(|| EngineError::Unauthenticated("this credential is nobody's".into()))
     }
 
+    /// A name that nobody guesses: 256 random bits, in hex.
+    pub fn random_name(&self) -> String {
+        let mut bytes = [0; 32];
+        self.env.entropy.fill(&mut bytes);
+        hex::encode(bytes)
+    }
+
     /// The workload whose certificate chain this is: signed by this trust domain, issued here, and not revoked.
     pub fn authenticate_certificate(&self, chain: &[&[u8]]) -> Result<Workload> {
         let now = self.now();

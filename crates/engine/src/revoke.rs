@@ -1,31 +1,30 @@
 //! Revocation: one event, whatever hangs below it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use marque_core::event::Body;
-use marque_core::identity::Lifecycle;
+use marque_core::identity::{Identity, Lifecycle};
 use marque_core::lease::CredentialClass;
 use marque_core::revocation::{Epoch, Target};
 use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
-use marque_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
 
-/// What a revocation ended, counted right after it.
+/// What a revocation ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     /// What was revoked.
     pub target: Target,
     /// Its epoch.
     pub epoch: Epoch,
-    /// Tasks that ended with it.
+    /// Tasks that hung from it.
     pub tasks: usize,
-    /// Credentials that ended with it, by class.
-    pub leases: std::collections::BTreeMap<CredentialClass, usize>,
+    /// Credentials that hung from it and had not expired, by class.
+    pub leases: BTreeMap<CredentialClass, usize>,
     /// Identities that are suspended by it.
     pub suspended: BTreeSet<SpiffeId>,
 }
@@ -37,16 +36,28 @@ impl Engine {
     /// INVARIANT (I4 revocation is monotone): each revocation takes the next epoch, in the log's order.
     pub async fn revoke(&self, by: &Caller, target: Target, why: &str) -> Result<Revoked> {
         by.person()?;
-        let revoked = self
-            .commit(by.by(), |state, cx| {
+        let mut revoked = self
+            .commit(by.by(), |state, _| {
                 known(state, &target)?;
                 let epoch = state.epoch.next();
                 let body = Body::Revoked { target: target.clone(), epoch, why: why.chars().take(500).collect() };
-                Ok((self.counted(state, cx.now, &target, epoch, &body), vec![body]))
+                let active = |i: &&Identity| i.state == Lifecycle::Active;
+                let suspended = state.hit_identities(&target).filter(active).map(|i| i.id.clone()).collect();
+                Ok((Revoked { target: target.clone(), epoch, tasks: 0, leases: BTreeMap::new(), suspended }, vec![body]))
             })
             .await?;
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
+        self.count_below(&mut revoked);
         Ok(revoked)
+    }
+
+    /// Counts what hung from the target: after the fact, so that a large tree costs the revocation nothing.
+    fn count_below(&self, revoked: &mut Revoked) {
+        let state = self.state();
+        revoked.tasks = state.tasks.values().filter(|t| state.task_hangs_from(t, &revoked.target)).count();
+        for lease in state.leases.values().filter(|l| state.lease_hangs_from(l, &revoked.target)) {
+            *revoked.leases.entry(lease.class).or_default() += 1;
+        }
     }
 
     /// Suspends, activates or retires an identity.
@@ -63,26 +74,6 @@ impl Engine {
         .await?;
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
         Ok(())
-    }
-
-    /// What the revocation would end: the difference between now and the state after it.
-    fn counted(&self, state: &State, now: Timestamp, target: &Target, epoch: Epoch, body: &Body) -> Revoked {
-        let mut after = state.clone();
-        let mut zero = || 0_u128;
-        let id = marque_core::id::EventId::fresh(&mut marque_core::time::Cx::new(now, &mut zero));
-        let by = marque_core::event::By::System;
-        after.apply(&marque_core::event::Event { id, v: marque_core::event::SCHEMA, ts: now, by, what: body.clone() });
-        let tasks =
-            state.tasks.keys().filter(|t| state.check_task(**t, now).is_ok() && after.check_task(**t, now).is_err()).count();
-        let mut leases = std::collections::BTreeMap::new();
-        for lease in state.leases.values() {
-            if state.check_lease(lease.id, now).is_ok() && after.check_lease(lease.id, now).is_err() {
-                *leases.entry(lease.class).or_default() += 1;
-            }
-        }
-        let is_suspended = |s: &State, i: &SpiffeId| s.identities.get(i).is_some_and(|i| i.state == Lifecycle::Suspended);
-        let suspended = after.identities.keys().filter(|i| is_suspended(&after, i) && !is_suspended(state, i)).cloned().collect();
-        Revoked { target: target.clone(), epoch, tasks, leases, suspended }
     }
 }
 

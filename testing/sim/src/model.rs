@@ -224,6 +224,10 @@ impl Model {
         {
             held.over = true;
         }
+        if let Target::Owner(person) = target {
+            // A vote that still waited for others is taken back with its person.
+            self.held.values_mut().filter(|held| held.started.is_none()).for_each(|held| _ = held.voters.remove(person));
+        }
         for (id, known) in &mut self.identities {
             let hit = matches!(target, Target::Identity(i) if i == id) || matches!(target, Target::Owner(p) if *p == known.owner);
             if hit && known.state == Lifecycle::Active {

@@ -104,7 +104,7 @@ impl Story<'_> {
 
         let mut serve = Command::new(&own);
         serve.arg("--json").arg("--state").arg(&self.state).args(["serve", "--administrator", ALICE]);
-        serve.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
+        serve.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0"]);
         let mut server = Spoken::start("control plane", &mut serve, &self.dir.join("serve.log"))?;
         self.addresses = Some(serde_json::from_value(server.answer().await?)?);
         self.server = Some(server);

@@ -1,9 +1,12 @@
 //! MCP servers over streamable HTTP.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -16,15 +19,44 @@ use super::{Message, UpstreamError, UpstreamResponse};
 
 /// The client for all HTTP upstreams, with kept connections.
 #[derive(Debug)]
-pub struct HttpClient(Client<HttpConnector, Full<Bytes>>);
+pub struct HttpClient(OnceLock<Result<Pool, String>>);
+
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 impl Default for HttpClient {
     fn default() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(std::time::Duration::from_secs(5)));
-        Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(256).build(connector))
+        Self(OnceLock::new())
     }
+}
+
+impl HttpClient {
+    /// The pool, made at first use: reading the system's roots takes a while.
+    fn pool(&self) -> Result<&Pool, String> {
+        self.0.get_or_init(pool).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Plain HTTP, and HTTPS with the system's roots.
+fn pool() -> Result<Pool, String> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(std::time::Duration::from_secs(5)));
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let tls = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider) {
+        Ok(tls) => tls,
+        // Without roots no `https://` upstream is trusted; plain ones still work.
+        Err(error) => {
+            tracing::warn!("the system's root certificates cannot be read: {error}");
+            let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            let config = config.map_err(|e| e.to_string())?;
+            HttpsConnectorBuilder::new()
+                .with_tls_config(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+        }
+    };
+    let connector = tls.https_or_http().enable_http1().enable_http2().wrap_connector(http);
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(256).build(connector))
 }
 
 impl HttpClient {
@@ -37,8 +69,8 @@ impl HttpClient {
     ) -> Result<UpstreamResponse, UpstreamError> {
         let service = message.service.clone();
         let uri: Uri = url.parse().map_err(|_| unreachable(&service, format!("`{url}` is not an address")))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(unreachable(&service, "only `http://` upstreams are supported yet".into()));
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(unreachable(&service, format!("`{url}` is neither `http://` nor `https://`")));
         }
         let mut headers = forwarded(message.headers);
         if let Some(injected) = credential {
@@ -48,7 +80,8 @@ impl HttpClient {
         *request.method_mut() = message.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let response = self.0.request(request).await.map_err(|e| unreachable(&service, describe(&e)))?;
+        let pool = self.pool().map_err(|why| unreachable(&service, why))?;
+        let response = pool.request(request).await.map_err(|e| unreachable(&service, describe(&e)))?;
         let (mut parts, body) = response.into_parts();
         parts.headers = returned(&parts.headers);
         Ok(UpstreamResponse::from_parts(parts, body.map_err(|e| BodyError(describe(&e))).boxed()))
