@@ -197,8 +197,8 @@ impl Engine {
         }
     }
 
-    /// Whether a tool would be allowed or held if it were called with nothing in its arguments to object to: for
-    /// filtering lists. Nothing is recorded, because nothing happens.
+    /// Whether a call of a tool would be allowed or held, with arguments that no policy objects to: for filtering lists.
+    /// Nothing is recorded, because nothing happens.
     pub fn would_show(&self, lease: LeaseId, tool: &ResourceId) -> bool {
         let now = self.now();
         let state = self.state();
@@ -207,7 +207,7 @@ impl Engine {
         let (Some(identity), Some(resource)) = (state.identities.get(&lease.identity), state.resources.get(tool)) else {
             return false;
         };
-        let decision = self.policy.load().decide(&Request {
+        let (decision, _) = self.policy.load().decide_before_call(&Request {
             identity,
             task,
             chain: &state.chain(task),

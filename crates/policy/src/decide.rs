@@ -16,7 +16,7 @@ use marque_core::time::Ttl;
 use serde_json::Value;
 
 use crate::arguments;
-use crate::load::Snapshot;
+use crate::load::{Snapshot, Tiers};
 
 /// Everything that a decision may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +49,27 @@ impl Snapshot {
         if let Some(denial) = built_in(request) {
             return denial;
         }
-        match self.evaluate(request) {
-            Ok(decision) => decision,
-            Err(what) => Decision::deny("request", what),
-        }
+        self.evaluate(request, &self.whole).unwrap_or_else(|what| Decision::deny("request", what))
     }
 
-    fn evaluate(&self, request: &Request<'_>) -> Result<Decision, String> {
+    /// The decision if the call had arguments that no forbid objects to, and the forbids that look at them: for
+    /// questions asked before there is a call. The request's arguments are not looked at.
+    pub fn decide_before_call(&self, request: &Request<'_>) -> (Decision, Vec<Reason>) {
+        if let Some(denial) = built_in(request) {
+            return (denial, Vec::new());
+        }
+        let answer = |tiers| self.evaluate(request, tiers).unwrap_or_else(|what| Decision::deny("request", what));
+        let bare = answer(&self.whole);
+        let open = answer(&self.before_call);
+        let lifted = bare.reasons().iter().filter(|r| !open.reasons().contains(r) && self.looks_at_call(&r.policy));
+        let lifted = lifted.cloned().collect();
+        (open, lifted)
+    }
+
+    fn evaluate(&self, request: &Request<'_>, tiers: &Tiers) -> Result<Decision, String> {
         let (cedar, entities) = translate(request)?;
         let authorizer = Authorizer::new();
-        let response = authorizer.is_authorized(&cedar, &self.all, &entities);
+        let response = authorizer.is_authorized(&cedar, &tiers.all, &entities);
         // A forbid that errs is skipped by Cedar, which would allow: any error is a denial.
         if let Some(error) = response.diagnostics().errors().next() {
             return Ok(Decision::deny("policy-error", format!("a policy could not be evaluated: {error}")));
@@ -77,7 +88,7 @@ impl Snapshot {
             return Ok(Decision::Deny { by });
         }
         // Only soft forbids stand in the way: would it be permitted without them?
-        let without = authorizer.is_authorized(&cedar, &self.hard, &entities);
+        let without = authorizer.is_authorized(&cedar, &tiers.hard, &entities);
         if without.decision() != Verdict::Allow || without.diagnostics().errors().next().is_some() {
             return Ok(Decision::deny("no-permit", "no policy permits it"));
         }
@@ -88,6 +99,10 @@ impl Snapshot {
             ttl: soft.iter().map(|s| s.ttl).min().unwrap_or(Ttl::from_seconds(0)),
         };
         Ok(Decision::Hold { by: self.reasons(&response), needs })
+    }
+
+    fn looks_at_call(&self, policy: &str) -> bool {
+        self.rules.get(&PolicyId::new(policy)).is_some_and(|rule| rule.looks_at_call)
     }
 
     fn is_soft(&self, policy: &str) -> bool {

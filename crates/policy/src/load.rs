@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::str::FromStr as _;
 
-use cedar_policy::{Effect, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use marque_core::Digest;
 use marque_core::time::Ttl;
 use serde_json::{Value, json};
@@ -26,11 +26,27 @@ pub struct PolicyFile {
 /// A set of policies, read and checked. Swapped whole; a decision names its digest.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(crate) all: PolicySet,
-    /// The same without the soft tier.
-    pub(crate) hard: PolicySet,
+    pub(crate) whole: Tiers,
+    /// The same without the forbids that look at a call's arguments.
+    pub(crate) before_call: Tiers,
     pub(crate) rules: HashMap<PolicyId, Rule>,
     digest: Digest,
+}
+
+/// Policies with and without the soft tier.
+#[derive(Debug, Default)]
+pub(crate) struct Tiers {
+    pub all: PolicySet,
+    pub hard: PolicySet,
+}
+
+impl Tiers {
+    fn add(&mut self, policy: &Policy, soft: bool) -> Result<(), String> {
+        if !soft {
+            self.hard.add(policy.clone()).map_err(|e| e.to_string())?;
+        }
+        self.all.add(policy.clone()).map_err(|e| e.to_string())
+    }
 }
 
 /// What a rule says of itself.
@@ -40,6 +56,8 @@ pub(crate) struct Rule {
     pub reason: String,
     pub at: String,
     pub soft: Option<Soft>,
+    /// Whether it is a forbid whose condition looks at the call's arguments.
+    pub looks_at_call: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +83,7 @@ impl Snapshot {
     /// Reads the baseline and `files`, and checks them against the schema. `digest` is the digest over all of them.
     pub fn load(files: &[PolicyFile], digest: Digest) -> Result<Self, PolicyError> {
         let baseline = PolicyFile { name: "baseline.cedar".into(), text: BASELINE.into() };
-        let mut snapshot = Self { all: PolicySet::new(), hard: PolicySet::new(), rules: HashMap::new(), digest };
+        let mut snapshot = Self { whole: Tiers::default(), before_call: Tiers::default(), rules: HashMap::new(), digest };
         let validator = Validator::new(schema()?);
         for file in std::iter::once(&baseline).chain(files) {
             snapshot.add(file, &validator)?;
@@ -115,18 +133,19 @@ impl Snapshot {
                 str::to_owned,
             );
             let named = policy.new_id(key.clone());
-            if soft.is_none() {
-                self.hard.add(named.clone()).map_err(|e| fail(&e.to_string()))?;
+            let looks_at_call = policy.effect() == Effect::Forbid && looks_at_call(&policy.to_json().unwrap_or_default());
+            self.whole.add(&named, soft.is_some()).map_err(|e| fail(&e))?;
+            if !looks_at_call {
+                self.before_call.add(&named, soft.is_some()).map_err(|e| fail(&e))?;
             }
-            self.all.add(named).map_err(|e| fail(&e.to_string()))?;
-            self.rules.insert(key, Rule { id, reason, at: format!("{}:{at}", file.name), soft });
+            self.rules.insert(key, Rule { id, reason, at: format!("{}:{at}", file.name), soft, looks_at_call });
         }
         Ok(())
     }
 }
 
 /// What `@elevation`, `@approvals` and `@ttl` say.
-fn soft(policy: &cedar_policy::Policy, fail: &dyn Fn(&str) -> PolicyError) -> Result<Option<Soft>, PolicyError> {
+fn soft(policy: &Policy, fail: &dyn Fn(&str) -> PolicyError) -> Result<Option<Soft>, PolicyError> {
     let Some(elevation) = policy.annotation("elevation") else {
         return match ["approvals", "ttl"].into_iter().find(|a| policy.annotation(a).is_some()) {
             Some(stray) => Err(fail(&format!("`@{stray}` means something only beside `@elevation`"))),
@@ -153,7 +172,7 @@ fn soft(policy: &cedar_policy::Policy, fail: &dyn Fn(&str) -> PolicyError) -> Re
 
 /// Whether an `unless` clause holds as soon as the elevation is approved: by Cedar's own syntax tree, so that neither a
 /// comment nor a `when` passes for it.
-fn discharged(policy: &cedar_policy::Policy, elevation: &str) -> bool {
+fn discharged(policy: &Policy, elevation: &str) -> bool {
     let approved = json!({ "contains": {
         "left": { ".": { "left": { "Var": "context" }, "attr": "approved" } },
         "right": { "Value": elevation },
@@ -165,6 +184,16 @@ fn discharged(policy: &cedar_policy::Policy, elevation: &str) -> bool {
     let tree = policy.to_json().unwrap_or_default();
     let clauses = tree.get("conditions").and_then(Value::as_array).into_iter().flatten();
     clauses.filter(|c| c.get("kind") == Some(&json!("unless"))).filter_map(|c| c.get("body")).any(|body| holds(body, &approved))
+}
+
+/// Whether `context.call` stands anywhere in a policy's syntax tree.
+fn looks_at_call(tree: &Value) -> bool {
+    let here = tree.get("attr") == Some(&json!("call")) && tree.get("left") == Some(&json!({ "Var": "context" }));
+    here || match tree {
+        Value::Object(map) => map.values().any(looks_at_call),
+        Value::Array(list) => list.iter().any(looks_at_call),
+        _ => false,
+    }
 }
 
 fn schema() -> Result<Schema, PolicyError> {

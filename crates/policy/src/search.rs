@@ -29,6 +29,9 @@ pub struct Access {
     pub effect: Effect,
     /// Why.
     pub reasons: Vec<Reason>,
+    /// Policies that forbid it for some arguments of the call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Reason>,
 }
 
 impl Snapshot {
@@ -66,10 +69,16 @@ impl Snapshot {
             approved: &BTreeSet::new(),
             calls_left: None,
         };
-        let decision = self.decide(&request);
+        let (decision, depends_on) = self.decide_before_call(&request);
         let reasons = decision.reasons().to_vec();
-        let access =
-            Access { identity: identity.id.clone(), action, resource: resource.clone(), effect: decision.effect(), reasons };
+        let access = Access {
+            identity: identity.id.clone(),
+            action,
+            resource: resource.clone(),
+            effect: decision.effect(),
+            reasons,
+            depends_on,
+        };
         (access.effect != Effect::Deny).then_some(access)
     }
 }

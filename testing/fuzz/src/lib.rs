@@ -1,1 +1,89 @@
-//! placeholder
+//! Fuzz targets: every parser of bytes that come from outside, as a plain function that panics when a property breaks.
+//!
+//! A target never panics on any input, and what it takes, it prints and reads back the same. `marque-fuzz TARGET` looks
+//! for an input that breaks one; the files under `corpus/` replay as ordinary tests.
+
+mod ledger;
+mod model;
+mod mutate;
+mod policy;
+mod svid;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use ledger::{
+    ledger_bundle, ledger_checkpoint, ledger_note, ledger_path, ledger_proof, ledger_tile, ledger_verifier, ledger_verify_log,
+};
+pub use model::{digest, event, grant, id, person_id, resource_id, scope, selector, spiffe_id, target, trust_domain, ttl};
+pub use mutate::{Mutator, Random};
+pub use policy::policy_load;
+pub use svid::{svid_jwt, svid_typed, svid_x509};
+
+/// One target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, on the command line and under `corpus/`.
+    pub name: &'static str,
+    /// What takes the bytes.
+    pub run: fn(&[u8]),
+    /// How many mutated inputs the ordinary tests try: fewer where one takes long.
+    pub tries: u32,
+}
+
+impl Target {
+    /// The target of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        TARGETS.iter().find(|target| target.name == name).copied()
+    }
+
+    /// Where its inputs are kept.
+    pub fn folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name)
+    }
+
+    /// Its kept inputs with their files, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// When the folder or a file in it cannot be read.
+    pub fn corpus(&self) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        let entries = std::fs::read_dir(self.folder())?.collect::<io::Result<Vec<_>>>()?;
+        let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+        files.sort();
+        files.into_iter().map(|file| std::fs::read(&file).map(|bytes| (file, bytes))).collect()
+    }
+}
+
+const fn named(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, tries: 2_000 }
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    named("spiffe_id", spiffe_id),
+    named("trust_domain", trust_domain),
+    named("selector", selector),
+    named("grant", grant),
+    named("scope", scope),
+    named("resource_id", resource_id),
+    named("id", id),
+    named("target", target),
+    named("person_id", person_id),
+    named("digest", digest),
+    named("ttl", ttl),
+    named("event", event),
+    named("ledger_note", ledger_note),
+    named("ledger_verifier", ledger_verifier),
+    named("ledger_checkpoint", ledger_checkpoint),
+    named("ledger_proof", ledger_proof),
+    named("ledger_bundle", ledger_bundle),
+    named("ledger_tile", ledger_tile),
+    named("ledger_path", ledger_path),
+    named("ledger_verify_log", ledger_verify_log),
+    named("svid_jwt", svid_jwt),
+    named("svid_typed", svid_typed),
+    named("svid_x509", svid_x509),
+    // Cedar reads its schema anew each time, which takes a good part of a second without optimisation.
+    Target { name: "policy_load", run: policy_load, tries: 25 },
+];

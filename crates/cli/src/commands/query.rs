@@ -44,12 +44,15 @@ fn print_access(context: &Context<'_>, found: &[Value], subject: &str) {
         let word = if held { output.paint(Tone::Waiting, "with approval") } else { output.paint(Tone::Good, "allowed      ") };
         let action = if subject == "resource" { format!("{} ", text(access, "action")) } else { String::new() };
         let reasons = access.get("reasons").and_then(Value::as_array).into_iter().flatten();
+        let depends = access.get("depends_on").and_then(Value::as_array).into_iter().flatten();
+        let depends: Vec<String> = depends.map(|r| format!("{} {}", text(r, "policy"), text(r, "at"))).collect();
         let by: Vec<String> = reasons.map(|r| format!("{} {}", text(r, "policy"), text(r, "at"))).collect();
-        output.line(format!(
-            "{word}  {action}{}  {}",
-            text(access, subject),
-            output.paint(Tone::Faint, format!("by {}", by.join(", ")))
-        ));
+        let by = if depends.is_empty() {
+            by.join(", ")
+        } else {
+            format!("{}, unless {} objects to the arguments", by.join(", "), depends.join(", "))
+        };
+        output.line(format!("{word}  {action}{}  {}", text(access, subject), output.paint(Tone::Faint, format!("by {by}"))));
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Story<'a> {
     pub researcher: Option<Spoken>,
     pub addresses: Option<Addresses>,
     pub task: String,
+    /// The orchestrator's task token, as it handed it to the researcher.
+    token: String,
     since: i64,
 }
 
@@ -43,6 +45,7 @@ pub async fn story(args: &DemoArgs, output: &Output) -> Result<()> {
         researcher: None,
         addresses: None,
         task: String::new(),
+        token: String::new(),
         since: now(),
     };
     story.prologue().await?;
@@ -191,6 +194,7 @@ impl Story<'_> {
         orchestrator.ask(json!({ "do": "attest" })).await?;
         let own = orchestrator.ask(json!({ "do": "own-token", "task": self.task })).await?;
         let token = own.get("token").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.token.clone_from(&token);
         let researcher = self.researcher.as_mut().ok_or_else(gone)?;
         let scope = "invoke:tool:office/find_customer invoke:tool:office/send_mail invoke:tool:office/write_report invoke:tool:office/watch_mail";
         let child = researcher
@@ -295,12 +299,11 @@ impl Story<'_> {
         let cut = ended.get("at").and_then(Value::as_i64).unwrap_or_default() - asked;
         let call = researcher.ask(json!({ "do": "call", "tool": "find_customer", "arguments": { "name": "Ada" } })).await?;
         let refused = now() - asked;
-        let token = researcher.ask(json!({ "do": "child-token", "subject": "x", "purpose": "again" })).await;
+        let token = researcher.ask(json!({ "do": "child-token", "subject": self.token, "purpose": "again" })).await?;
         let svid = researcher.ask(json!({ "do": "validate" })).await?;
         let failed = |v: &Value| v.get("ok") == Some(&json!(false));
         let was_cut = ended.get("ended").and_then(Value::as_str).is_some_and(|e| e.starts_with("cut"));
         self.must(was_cut, "the stream was not cut", &ended)?;
-        let token = token.unwrap_or_else(|f| json!({ "ok": false, "error": f.message }));
         self.must(failed(&call) && failed(&svid) && failed(&token), "something still works", &json!([call, token, svid]))?;
         let millis = |micros: i64| format!("{}.{:01} ms", micros / 1000, micros % 1000 / 100);
         let text = format!(

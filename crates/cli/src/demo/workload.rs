@@ -69,6 +69,22 @@ async fn call<T: Message + Default>(socket: &str, method: &str, message: &impl M
     Err(Failure::failed("the Workload API ended without an answer"))
 }
 
+/// `grpc-message` is percent-encoded (gRPC over HTTP/2).
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+            }
+            None => bytes.extend_from_slice(format!("%{part}").as_bytes()),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn whole(buffer: &[u8]) -> Option<Bytes> {
     let (header, rest) = buffer.split_at_checked(5)?;
     let length = u32::from_be_bytes(header.get(1..)?.try_into().ok()?);
@@ -86,7 +102,7 @@ fn refused(status: StatusCode, headers: &http::HeaderMap) -> Result<()> {
                 "14" => "Unavailable",
                 other => other,
             };
-            Err(Failure::new(Code::Refused, format!("{code}: {}", field("grpc-message"))))
+            Err(Failure::new(Code::Refused, format!("{code}: {}", decoded(field("grpc-message")))))
         }
     }
 }

@@ -8,11 +8,11 @@ use marque_core::task::Task;
 use marque_engine::{ElevationView, EngineError, Revoked, TaskRequest};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Api, Person, blocking};
+use super::{Answer, Api, Body, Person, blocking};
 use crate::launch::Doorway;
 use crate::serve::Peer;
 
-pub async fn start_task(State(api): State<Api>, Person(by): Person, Json(request): Json<TaskRequest>) -> Answer<Task> {
+pub async fn start_task(State(api): State<Api>, Person(by): Person, Body(request): Body<TaskRequest>) -> Answer<Task> {
     Ok(Json(api.engine.start_task(&by, request).await?))
 }
 
@@ -32,7 +32,7 @@ pub async fn launch(
     State(api): State<Api>,
     Person(by): Person,
     Extension(peer): Extension<Option<Peer>>,
-    Json(request): Json<LaunchRequest>,
+    Body(request): Body<LaunchRequest>,
 ) -> Answer<Doorway> {
     let needs_server = || EngineError::Invalid("a launch needs a running server: start `marque serve`".into());
     let (launches, peer) = (api.launches.ok_or_else(needs_server)?, peer.ok_or_else(needs_server)?);
@@ -56,7 +56,7 @@ pub async fn refuse(
     State(api): State<Api>,
     Person(by): Person,
     Path(id): Path<String>,
-    Json(why): Json<Why>,
+    Body(why): Body<Why>,
 ) -> Answer<ElevationView> {
     let id: ElevationId = id.parse()?;
     Ok(Json(api.engine.refuse(&by, id, &why.why).await?))
@@ -69,7 +69,7 @@ pub struct Revocation {
     why: String,
 }
 
-pub async fn revoke(State(api): State<Api>, Person(by): Person, Json(request): Json<Revocation>) -> Answer<Revoked> {
+pub async fn revoke(State(api): State<Api>, Person(by): Person, Body(request): Body<Revocation>) -> Answer<Revoked> {
     Ok(Json(api.engine.revoke(&by, request.target, &request.why).await?))
 }
 

@@ -1,7 +1,7 @@
 //! Identities, resources, policies, people, secrets.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use marque_core::attestation::Instance;
 use marque_core::identity::{Identity, Lifecycle};
 use marque_core::resource::Resource;
@@ -10,13 +10,13 @@ use marque_engine::desired::Desired;
 use marque_engine::{Applied, Change, EngineError};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Api, Person};
+use super::{Answer, Api, Asked, Body, Person};
 
-pub async fn plan(State(api): State<Api>, _: Person, Json(desired): Json<Desired>) -> Answer<Vec<Change>> {
+pub async fn plan(State(api): State<Api>, _: Person, Body(desired): Body<Desired>) -> Answer<Vec<Change>> {
     Ok(Json(api.engine.plan(&desired)?))
 }
 
-pub async fn apply(State(api): State<Api>, Person(by): Person, Json(desired): Json<Desired>) -> Answer<Applied> {
+pub async fn apply(State(api): State<Api>, Person(by): Person, Body(desired): Body<Desired>) -> Answer<Applied> {
     Ok(Json(api.engine.apply(&by, &desired).await?))
 }
 
@@ -32,7 +32,7 @@ pub struct Move {
     why: String,
 }
 
-pub async fn move_identity(State(api): State<Api>, Person(by): Person, Json(step): Json<Move>) -> Answer<()> {
+pub async fn move_identity(State(api): State<Api>, Person(by): Person, Body(step): Body<Move>) -> Answer<()> {
     Ok(Json(api.engine.move_identity(&by, &step.identity, step.to, &step.why).await?))
 }
 
@@ -46,7 +46,7 @@ pub struct OfIdentity {
 }
 
 /// The live instances, of one identity where given.
-pub async fn instances(State(api): State<Api>, _: Person, Query(of): Query<OfIdentity>) -> Answer<Vec<Instance>> {
+pub async fn instances(State(api): State<Api>, _: Person, Asked(of): Asked<OfIdentity>) -> Answer<Vec<Instance>> {
     let id = of.identity.map(|name| api.engine.identity_named(&name)).transpose()?;
     let state = api.engine.state();
     let live =
@@ -70,7 +70,7 @@ pub struct Added {
     credential_file: String,
 }
 
-pub async fn add_person(State(api): State<Api>, Person(by): Person, Json(new): Json<NewPerson>) -> Answer<Added> {
+pub async fn add_person(State(api): State<Api>, Person(by): Person, Body(new): Body<NewPerson>) -> Answer<Added> {
     let file = api.engine.add_person(by.by(), &new.person).await?;
     Ok(Json(Added { person: new.person, credential_file: file.display().to_string() }))
 }

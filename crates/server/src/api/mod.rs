@@ -6,7 +6,8 @@ mod query;
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use marque_engine::{Caller, Engine, EngineError};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::launch::Launches;
@@ -70,6 +72,30 @@ impl FromRequestParts<Api> for Person {
         let value = parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).ok_or_else(missing)?;
         let credential = value.strip_prefix("Bearer ").ok_or_else(missing)?;
         Ok(Self(api.engine.authenticate_person(credential)?))
+    }
+}
+
+/// A JSON body that must parse: what is wrong with it is told as any other error.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        let invalid = |e: JsonRejection| EngineError::Invalid(e.body_text());
+        Ok(Json::from_request(request, api).await.map(|Json(value)| Self(value)).map_err(invalid)?)
+    }
+}
+
+/// A query string that must parse.
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Api> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let invalid = |e: QueryRejection| EngineError::Invalid(e.body_text());
+        Ok(Query::from_request_parts(parts, api).await.map(|Query(value)| Self(value)).map_err(invalid)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use marque_core::elevation::Elevation;
 use marque_core::id::{RecordId, TaskId};
 use marque_core::record::{Decided, Outcome};
@@ -12,7 +12,7 @@ use marque_core::time::Timestamp;
 use marque_engine::{Access, Chain, Trace};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Api, Person, blocking};
+use super::{Answer, Api, Asked, Person, blocking};
 
 /// What is running.
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ pub struct WhoCan {
     resource: ResourceId,
 }
 
-pub async fn who_can(State(api): State<Api>, _: Person, Query(asked): Query<WhoCan>) -> Answer<Vec<Access>> {
+pub async fn who_can(State(api): State<Api>, _: Person, Asked(asked): Asked<WhoCan>) -> Answer<Vec<Access>> {
     Ok(Json(blocking(&api.engine, move |e| e.who_can(asked.action, &asked.resource)).await?))
 }
 
@@ -61,7 +61,7 @@ pub struct Can {
     identity: String,
 }
 
-pub async fn can(State(api): State<Api>, _: Person, Query(asked): Query<Can>) -> Answer<Vec<Access>> {
+pub async fn can(State(api): State<Api>, _: Person, Asked(asked): Asked<Can>) -> Answer<Vec<Access>> {
     Ok(Json(blocking(&api.engine, move |e| e.can(&asked.identity)).await?))
 }
 
@@ -81,7 +81,7 @@ pub struct TaskLine {
     ended: Option<Timestamp>,
 }
 
-pub async fn tasks(State(api): State<Api>, _: Person, Query(limit): Query<Limit>) -> Answer<Vec<TaskLine>> {
+pub async fn tasks(State(api): State<Api>, _: Person, Asked(limit): Asked<Limit>) -> Answer<Vec<TaskLine>> {
     let rows = blocking(&api.engine, move |e| e.tasks(limit.limit.unwrap_or(DEFAULT_LIMIT))).await?;
     let now = api.engine.now();
     let state = api.engine.state();
@@ -98,7 +98,7 @@ pub struct ElevationLine {
     standing: String,
 }
 
-pub async fn elevations(State(api): State<Api>, _: Person, Query(limit): Query<Limit>) -> Answer<Vec<ElevationLine>> {
+pub async fn elevations(State(api): State<Api>, _: Person, Asked(limit): Asked<Limit>) -> Answer<Vec<ElevationLine>> {
     let rows = blocking(&api.engine, move |e| e.elevations(limit.limit.unwrap_or(DEFAULT_LIMIT))).await?;
     Ok(Json(rows.into_iter().map(|row| ElevationLine { elevation: row.elevation, standing: row.status }).collect()))
 }
@@ -121,7 +121,7 @@ pub struct RecordLine {
     outcome: Option<Outcome>,
 }
 
-pub async fn records(State(api): State<Api>, _: Person, Query(asked): Query<Records>) -> Answer<Vec<RecordLine>> {
+pub async fn records(State(api): State<Api>, _: Person, Asked(asked): Asked<Records>) -> Answer<Vec<RecordLine>> {
     let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
     let rows = blocking(&api.engine, move |e| e.records(asked.task, asked.identity.as_deref(), limit)).await?;
     let line = |row: marque_engine::RecordRow| RecordLine {

@@ -1,0 +1,112 @@
+//! The corpus and its neighbourhood.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use marque_core::time::Timestamp;
+use marque_fuzz::{Mutator, Random, TARGETS, Target};
+
+/// Runs a target; a broken property names the input.
+fn run(target: &Target, input: &[u8], from: &str) {
+    if catch_unwind(AssertUnwindSafe(|| (target.run)(input))).is_err() {
+        panic!("`{}` is broken by {from}: {}", target.name, input.escape_ascii());
+    }
+}
+
+#[test]
+fn the_corpus_replays() {
+    for target in TARGETS {
+        let corpus = target.corpus().unwrap();
+        assert!(corpus.len() >= 3, "`{}` has too few inputs", target.name);
+        for (file, bytes) in corpus {
+            run(target, &bytes, &file.display().to_string());
+        }
+    }
+}
+
+#[test]
+fn inputs_near_the_corpus_break_nothing() {
+    std::thread::scope(|scope| {
+        for part in TARGETS.chunks(TARGETS.len().div_ceil(2)) {
+            scope.spawn(move || part.iter().for_each(near));
+        }
+    });
+}
+
+fn near(target: &Target) {
+    let corpus: Vec<Vec<u8>> = target.corpus().unwrap().into_iter().map(|(_, bytes)| bytes).collect();
+    let mut mutator = Mutator::new(&corpus, SEED);
+    for nth in 0..target.tries {
+        run(target, &mutator.input(), &format!("input {nth} of seed {SEED}"));
+    }
+}
+
+#[test]
+fn the_corpus_has_a_folder_for_each_target_and_no_other() {
+    let names: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
+    assert_eq!(names.len(), TARGETS.len(), "two targets have one name");
+    let corpus = TARGETS[0].folder().parent().unwrap().to_owned();
+    let folders = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(folders.collect::<BTreeSet<_>>(), names);
+}
+
+/// Otherwise the targets would pass by refusing everything.
+#[test]
+fn the_good_inputs_are_taken() {
+    let read = |target: &str, file: &str| std::fs::read(Target::named(target).unwrap().folder().join(file)).unwrap();
+    let text = |target: &str, file: &str| String::from_utf8(read(target, file)).unwrap();
+    assert!(text("spiffe_id", "good").parse::<marque_core::spiffe::SpiffeId>().is_ok());
+    assert!(text("scope", "good").parse::<marque_core::scope::Scope>().is_ok());
+    assert!(marque_core::event::Event::from_bytes(&read("event", "decided")).is_ok());
+    assert!(marque_ledger::Note::parse(&text("ledger_note", "good")).is_ok());
+    assert!(text("ledger_proof", "good").parse::<marque_ledger::TlogProof>().is_ok());
+    let files = [marque_policy::PolicyFile { name: "a".into(), text: text("policy_load", "good") }];
+    assert!(marque_policy::Snapshot::load(&files, marque_core::Digest::from_bytes([0; 32])).is_ok());
+    for (target, file, good) in [
+        ("svid_jwt", "good", true),
+        ("svid_jwt", "expired", false),
+        ("svid_jwt", "extra-header", false),
+        ("svid_typed", "good", true),
+        ("svid_typed", "typ-jwt", false),
+        ("svid_x509", "good", true),
+        ("svid_x509", "forged", false),
+    ] {
+        assert_eq!(accepted(target, &read(target, file)), good, "{target}/{file}");
+    }
+}
+
+/// Whether an input passes, asked of the library and not of the target.
+fn accepted(target: &str, data: &[u8]) -> bool {
+    let mut bundle = marque_svid::Bundle::empty("example.org".parse().unwrap(), 1);
+    bundle.x509_authorities.push(include_bytes!("../../src/authority.der").to_vec());
+    bundle.jwt_keys.push(serde_json::from_str(KEY).unwrap());
+    let now = Timestamp::from_seconds(1_795_476_919);
+    let token = || std::str::from_utf8(data).unwrap();
+    match target {
+        "svid_jwt" => marque_svid::verify_jwt_svid(token(), &bundle, None, now).is_ok(),
+        "svid_x509" => marque_svid::verify_x509_svid(&[data], &bundle, now).is_ok(),
+        _ => {
+            let (issuer, audience) = ("https://issuer.example", "spiffe://example.org/marque/gateway");
+            marque_svid::verify_typed::<marque_svid::TaskClaims>(token(), "at+jwt", &bundle, issuer, audience, now).is_ok()
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_inputs() {
+    let corpus = [b"spiffe://example.org/a".to_vec(), Vec::new()];
+    let inputs = |seed| {
+        let mut mutator = Mutator::new(&corpus, seed);
+        (0..100).map(|_| mutator.input()).collect::<Vec<_>>()
+    };
+    assert_eq!(inputs(1), inputs(1));
+    assert_ne!(inputs(1), inputs(2));
+    // The first number of the reference implementation for seed 0.
+    assert_eq!(Random::new(0).draw(), 0xe220_a839_7b1d_cdaf);
+    assert_eq!(Random::new(0).below(0), 0);
+    assert_eq!(Mutator::new(&[], 1).input().len(), Mutator::new(&[], 1).input().len());
+}
+
+const SEED: u64 = 2_026;
+const KEY: &str = r#"{ "kid": "fuzz", "kty": "EC", "crv": "P-256",
+    "x": "fZTeuusHExNTV5w_EjlvHDp2sc8Todz4OJ925r9gsoc", "y": "OQklq_JCXPlNKE5ss3X-OrSY1zRQ7C_qRmUfaS6VYpM" }"#;
