@@ -37,6 +37,9 @@ enum How {
 pub const CLIENTS: &[Client] = &[
     Client { area: "mcp", name: "mcp-python-modern", version: "2.3.0", how: How::Python },
     Client { area: "mcp", name: "mcp-python-legacy", version: "2.3.0", how: How::Python },
+    Client { area: "mcp", name: "mcp-server-time", version: "2026.10.19", how: How::Python },
+    Client { area: "oauth", name: "oauth-python", version: "2.15.1", how: How::Python },
+    Client { area: "spiffe", name: "spiffe-python", version: "0.3.2", how: How::Python },
     Client { area: "spiffe", name: "spiffe-rust", version: "0.19", how: How::Crate },
     Client { area: "tlog", name: "tlog-python", version: "1", how: How::Python },
     Client { area: "tlog", name: "tlog_tiles", version: "0.2", how: How::Crate },

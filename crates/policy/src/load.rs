@@ -108,17 +108,22 @@ impl Snapshot {
 
     fn add(&mut self, file: &PolicyFile, validator: &Validator) -> Result<(), PolicyError> {
         let parsed = PolicySet::from_str(&file.text).map_err(|e| diagnosed(file, &e))?;
-        if let Some(template) = parsed.templates().next() {
-            return Err(error(file, line_of(file, &template.to_string()), "templates are not supported"));
+        if parsed.templates().next().is_some() {
+            let slot = ["?principal", "?resource"].into_iter().filter_map(|slot| file.text.find(slot)).min().unwrap_or(0);
+            return Err(error(file, line_at(file, slot), "templates are not supported"));
         }
+        let lines = lines(file, &parsed);
+        let line = |id: &PolicyId| lines.get(id).copied().unwrap_or(1);
         let checked = validator.validate(&parsed, ValidationMode::Strict);
         // Cedar checks each kind of resource on its own and in no fixed order: the first by place and text is told.
-        let wrong = checked.validation_errors().map(|wrong| invalid(file, &parsed, wrong));
+        let wrong = checked.validation_errors().map(|wrong| invalid(file, line(wrong.policy_id()), wrong));
         if let Some(first) = wrong.min_by_key(|e| (e.line, e.message.clone())) {
             return Err(first);
         }
-        for policy in parsed.policies() {
-            let at = line_of(file, &policy.to_string());
+        let mut policies: Vec<&Policy> = parsed.policies().collect();
+        policies.sort_by_key(|p| line(p.id()));
+        for policy in policies {
+            let at = line(policy.id());
             let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned) else {
                 return Err(error(file, at, "every policy needs a name: put `@id(\"what-it-is-for\")` before it"));
             };
@@ -202,13 +207,9 @@ fn schema() -> Result<Schema, PolicyError> {
 }
 
 /// An error of one policy. Cedar's own name for it, its place in the file, means nothing to its author.
-fn invalid(file: &PolicyFile, parsed: &PolicySet, wrong: &cedar_policy::ValidationError) -> PolicyError {
+fn invalid(file: &PolicyFile, begins: usize, wrong: &cedar_policy::ValidationError) -> PolicyError {
     let mut found = diagnosed(file, wrong);
-    if found.line == 1
-        && let Some(policy) = parsed.policy(wrong.policy_id())
-    {
-        found.line = line_of(file, &policy.to_string());
-    }
+    found.line = found.line.max(begins);
     found.message = found.message.replace(&format!("for policy `{}`, ", wrong.policy_id()), "");
     found
 }
@@ -216,17 +217,51 @@ fn invalid(file: &PolicyFile, parsed: &PolicySet, wrong: &cedar_policy::Validati
 /// An error that knows its place, with Cedar's own help.
 fn diagnosed(file: &PolicyFile, diagnostic: &(impl miette::Diagnostic + std::fmt::Display)) -> PolicyError {
     let place = diagnostic.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
-    let line = file.text.bytes().take(place).filter(|b| *b == b'\n').count() + 1;
+    let line = line_at(file, place);
     let help = diagnostic.help().map(|h| format!("; {h}")).unwrap_or_default();
     PolicyError { file: file.name.clone(), line, message: format!("{diagnostic}{help}") }
+}
+
+fn line_at(file: &PolicyFile, byte: usize) -> usize {
+    file.text.bytes().take(byte).filter(|b| *b == b'\n').count() + 1
 }
 
 fn error(file: &PolicyFile, line: usize, message: &str) -> PolicyError {
     PolicyError { file: file.name.clone(), line, message: message.to_owned() }
 }
 
-/// The line on which a policy begins: Cedar keeps a policy's text as it was written.
-fn line_of(file: &PolicyFile, policy: &str) -> usize {
-    let place = file.text.find(policy).unwrap_or(0);
-    file.text.bytes().take(place).filter(|b| *b == b'\n').count() + 1
+/// The line on which each policy of a file begins. Cedar names policies by their order and keeps each one's text as it
+/// was written, so they are found one behind the other.
+fn lines(file: &PolicyFile, parsed: &PolicySet) -> HashMap<PolicyId, usize> {
+    let text = without_comments(&file.text);
+    let mut behind = 0;
+    let mut lines = HashMap::new();
+    for n in 0..parsed.policies().count() + parsed.templates().count() {
+        let id = PolicyId::new(format!("policy{n}"));
+        let Some(policy) = parsed.policy(&id).map(|p| without_comments(&p.to_string())) else { continue };
+        let found = text.get(behind..).and_then(|rest| rest.find(&policy));
+        let start = found.map_or(behind, |at| behind + at);
+        lines.insert(id, text.bytes().take(start).filter(|b| *b == b'\n').count() + 1);
+        behind = start.saturating_add(found.map_or(0, |_| policy.len()));
+    }
+    lines
+}
+
+/// The text with every comment as spaces.
+fn without_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut quoted = false;
+        let mut before = ' ';
+        let comment = line.char_indices().find(|(_, c)| {
+            quoted ^= *c == '"' && before != '\\';
+            let found = !quoted && before == '/' && *c == '/';
+            before = *c;
+            found
+        });
+        let code = comment.and_then(|(at, _)| line.get(..at.saturating_sub(1))).unwrap_or(line);
+        out.push_str(code);
+        out.extend(line.get(code.len()..).into_iter().flat_map(str::bytes).map(|b| if b == b'\n' { '\n' } else { ' ' }));
+    }
+    out
 }

@@ -134,8 +134,12 @@ impl Log {
     }
 }
 
+static LOG: LazyLock<Log> = LazyLock::new(sample);
+
 #[expect(clippy::expect_used, reason = "the sample log is fixed")]
-static LOG: LazyLock<Log> = LazyLock::new(|| Log::make().expect("the sample log can be made"));
+fn sample() -> Log {
+    Log::make().expect("the sample log can be made")
+}
 
 /// The sample log with one file replaced.
 struct Replaced<'a> {

@@ -50,7 +50,7 @@ impl<'c> Mutator<'c> {
 
     fn kept(&mut self) -> &'c [u8] {
         let corpus = self.corpus;
-        corpus.get(self.random.below(corpus.len())).map_or(&[], Vec::as_slice)
+        corpus.get(self.random.below(corpus.len())).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn change(&mut self, bytes: &mut Vec<u8>) {

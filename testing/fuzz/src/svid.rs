@@ -47,15 +47,17 @@ fn typed(token: &str) -> marque_svid::Result<TaskClaims> {
     verify_typed(token, AT_JWT_TYP, &BUNDLE, ISSUER, GATEWAY, NOW)
 }
 
+static BUNDLE: LazyLock<Bundle> = LazyLock::new(bundle);
+
 #[expect(clippy::expect_used, reason = "the bundle stands in this folder")]
-static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
+fn bundle() -> Bundle {
     let trust_domain: TrustDomain = "example.org".parse().expect("a trust domain");
     let key: JwtKey = serde_json::from_str(KEY).expect("a public key");
     let mut bundle = Bundle::empty(trust_domain, 1);
     bundle.jwt_keys.push(key);
     bundle.x509_authorities.push(AUTHORITY.to_vec());
     bundle
-});
+}
 
 /// A self-signed certificate and a public key; what they signed is in the corpus.
 const AUTHORITY: &[u8] = include_bytes!("authority.der");

@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(list, "a.yaml:2:9: resources[0]: expected a text, found a list or keys and values");
         let text = error("identities:\n  - name: agent/a\n    ceiling: read:dataset:x\n");
         assert_eq!(text, "a.yaml:3:14: identities[0]: expected a list, found something else");
-        let broken = error("resources:\n  - id: [dataset:x\n");
+        let broken = error("resources:\n  - id: \"dataset:x\n");
         assert!(broken.starts_with("a.yaml:") && broken.contains(": expected valid YAML: "), "{broken}");
     }
 

@@ -1,0 +1,34 @@
+//! The binary as its users meet it: started, killed, given bad input, and held against its documentation.
+//!
+//! `MARQUE_BIN` names the binary; without it, the one that `cargo build --package marque` leaves is taken.
+
+#[cfg(test)]
+mod child;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod containment;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod input;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod office;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod second;
+#[cfg(test)]
+mod transcript;
+#[cfg(test)]
+mod wire;
+#[cfg(test)]
+mod world;

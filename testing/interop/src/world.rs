@@ -1,0 +1,155 @@
+//! What the judges speak to: Marque, a tool server behind it, a manifest, two people.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::fault::{Fault, Result};
+use crate::manifest;
+use crate::process::{Server, finish};
+
+/// Everything that runs, and ends with this.
+#[derive(Debug)]
+pub struct World {
+    /// Where the server listens.
+    pub addresses: Addresses,
+    marque: PathBuf,
+    python: Option<PathBuf>,
+    _server: Server,
+    _tools: Server,
+    /// The last to go: the servers write into it until they have ended.
+    dir: tempfile::TempDir,
+}
+
+/// Where a server listens, as `marque serve` prints it.
+#[derive(Debug, Deserialize)]
+pub struct Addresses {
+    /// `unix:///…`.
+    pub workload_api: String,
+    /// `https://…`, the token endpoint's.
+    pub issuer: String,
+}
+
+impl World {
+    /// Starts everything, and applies the manifest.
+    pub fn start() -> Result<Self> {
+        let marque = variable("MARQUE_BIN").ok_or_else(|| Fault::new("`MARQUE_BIN` does not name the binary"))?;
+        let python = variable("MARQUE_PYTHON");
+        let dir = tempfile::Builder::new().prefix("marque-interop-").tempdir()?;
+        let at = dir.path();
+
+        let key_file = at.join("office.key");
+        std::fs::write(&key_file, KEY)?;
+        let mut command = Command::new(&marque);
+        command.args(["demo", "tools", "--dir"]).arg(at.join("office")).arg("--key-file").arg(&key_file);
+        let tools = Server::start("tool server", &mut command, at)?;
+        let address = tools.line()?;
+
+        let mut command = Command::new(&marque);
+        command.arg("--json").arg("--state").arg(at.join("state")).args(["serve", "--administrator", ALICE]);
+        command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
+        let server = Server::start("server", &mut command, at)?;
+        let addresses = serde_json::from_str(&server.line()?)?;
+
+        let world = Self { addresses, marque, python, _server: server, _tools: tools, dir };
+        world.marque(&["secret", "set", "office-key"], KEY)?;
+        world.marque(&["person", "add", BOB], "")?;
+        world.apply(&address)?;
+        Ok(world)
+    }
+
+    fn apply(&self, tools: &str) -> Result<()> {
+        let own = std::env::current_exe()?;
+        let python = self.python.as_deref().map(|python| Ok::<_, Fault>((python, interpreter(python)?))).transpose()?;
+        let dir = self.dir().join("manifest");
+        let python = python.as_ref().map(|(program, executable)| manifest::Python { program, executable });
+        manifest::write(&dir, &own, python, tools)?;
+        self.marque(&["apply", "-f", &dir.display().to_string()], "").map(drop)
+    }
+
+    /// A directory for whatever a judge needs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The log's directory.
+    pub fn ledger(&self) -> PathBuf {
+        self.state().join("ledger")
+    }
+
+    /// The interpreter of the Python clients.
+    pub fn python(&self) -> Result<&Path> {
+        self.python.as_deref().ok_or_else(|| Fault::new("`MARQUE_PYTHON` does not name the interpreter"))
+    }
+
+    /// A command that runs one of the Python clients.
+    pub fn client(&self, name: &str) -> Result<Command> {
+        let mut command = Command::new(self.python()?);
+        command.arg(client_file(name)).env("SPIFFE_ENDPOINT_SOCKET", &self.addresses.workload_api);
+        Ok(command)
+    }
+
+    /// Runs one command of the CLI as alice, and takes its JSON.
+    pub fn marque(&self, args: &[&str], input: &str) -> Result<Value> {
+        let what = format!("`marque {}`", args.join(" "));
+        let mut command = self.as_alice();
+        let ended = finish(command.arg("--json").args(args), input)?.well(&what)?;
+        Ok(serde_json::from_str(&ended.output)?)
+    }
+
+    /// Starts a task for the Python agent.
+    pub fn task(&self, scope: &[&str]) -> Result<String> {
+        let mut args = vec!["task", "start", "--as", PYTHON, "--purpose", "interop", "--ttl", "30m"];
+        args.extend(scope.iter().flat_map(|grant| ["--scope", *grant]));
+        let task = self.marque(&args, "")?;
+        let id = task.get("id").and_then(Value::as_str).map(str::to_owned);
+        id.ok_or_else(|| Fault::new(format!("a task was started without an id: {task}")))
+    }
+
+    /// A command that runs a Python client under `marque run`, at one service behind the gateway. Only the launched
+    /// process knows the gateway's address, so a shell puts it in its place.
+    pub fn launched(&self, task: &str, client: &str, service: &str) -> Result<Command> {
+        let mut command = self.as_alice();
+        command.args(["run", "--as", PYTHON, "--task", task, "--", "sh", "-c", LAUNCHED, "sh"]);
+        command.arg(self.python()?).arg(client_file(client)).arg(service);
+        Ok(command)
+    }
+
+    fn as_alice(&self) -> Command {
+        let mut command = Command::new(&self.marque);
+        command.arg("--state").arg(self.state()).args(["--person", ALICE]);
+        command
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+}
+
+/// The executable that the kernel sees when `python` runs: that of a virtual environment is another's.
+fn interpreter(python: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(python);
+    command.args(["-c", "import os; print(os.readlink('/proc/self/exe'))"]);
+    let ended = finish(&mut command, "")?.well("the interpreter")?;
+    Ok(PathBuf::from(ended.output.trim()))
+}
+
+fn client_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from)
+}
+
+const ALICE: &str = "alice@example.com";
+const BOB: &str = "bob@example.com";
+/// The identity of the Python clients.
+pub const PYTHON: &str = "agent/python";
+/// The tool server demands it, and only the gateway has it.
+const KEY: &str = "the-key-of-the-office";
+const LAUNCHED: &str =
+    r#"python=$1; client=$2; service=$3; shift 3; exec "$python" "$client" "$MARQUE_GATEWAY/mcp/$service" "$@""#;
