@@ -87,6 +87,7 @@ impl Client {
             .body(Full::new(body))?;
         let (status, bytes) = match &mut self.end {
             End::Server(sender) => {
+                sender.ready().await?;
                 let response = sender.send_request(request).await?;
                 (response.status(), response.into_body().collect().await?.to_bytes())
             }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
+use crate::authority::AnyAuthority;
 use crate::serve::{bind_unix, http, pause_after, unix_connections};
 use crate::workload;
 
@@ -116,8 +117,10 @@ impl Launches {
 }
 
 async fn workload_connections(engine: Arc<Engine>, listener: UnixListener, launch: Launch) {
-    unix_connections(listener, |stream, peer| http(stream, workload::service(Arc::clone(&engine), peer, Some(launch.clone()))))
-        .await;
+    unix_connections(listener, |stream, peer| {
+        http(AnyAuthority::new(stream), workload::service(Arc::clone(&engine), peer, Some(launch.clone())))
+    })
+    .await;
 }
 
 /// A descriptor that becomes readable when the process ends.

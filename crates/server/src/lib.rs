@@ -4,6 +4,7 @@
 //! [`api`] the administration API on a Unix socket, [`launch`] the sockets of one `marque run`.
 
 pub mod api;
+mod authority;
 pub mod launch;
 mod oauth;
 pub mod pb;
@@ -11,5 +12,6 @@ mod serve;
 pub mod tls;
 pub mod workload;
 
+pub use authority::AnyAuthority;
 pub use oauth::router as oauth_router;
 pub use serve::{Peer, bind_unix, http, peer_of, unix_connections};

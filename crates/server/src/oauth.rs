@@ -151,7 +151,7 @@ async fn metadata(State(engine): State<Arc<Engine>>) -> Json<Value> {
         "token_endpoint": format!("{issuer}/oauth/token"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
         "grant_types_supported": [GRANT],
-        "response_types_supported": [],
+        "response_types_supported": ["none"],
         "token_endpoint_auth_methods_supported": ["tls_client_auth"],
         "tls_client_certificate_bound_access_tokens": true,
         "authorization_details_types_supported": ["urn:marque:grants"],

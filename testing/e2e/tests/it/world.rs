@@ -165,5 +165,15 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 /// The first person of every state directory here.
 pub const ALICE: &str = "alice@example.com";
 
-const SERVE: [&str; 8] =
-    ["--json", "serve", "--administrator", ALICE, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"];
+const SERVE: [&str; 10] = [
+    "--json",
+    "serve",
+    "--administrator",
+    ALICE,
+    "--listen",
+    "127.0.0.1:0",
+    "--gateway",
+    "127.0.0.1:0",
+    "--console",
+    "127.0.0.1:0",
+];

@@ -1,0 +1,47 @@
+//! The door of a launch: malformed requests change nothing, and it opens to launched processes only.
+
+use std::io::{self, ErrorKind};
+
+use crate::office::Office;
+use crate::wire::{Link, Reply};
+
+#[test]
+fn malformed_requests_are_refused_and_the_door_stays_open() {
+    let mut office = Office::open();
+    office.passes("door");
+    assert!(!office.server.has_ended(), "{}", office.world.log_text());
+    let records = office.world.json(&["records", "--limit", "1000"]);
+    let actions: Vec<_> = records.as_array().unwrap().iter().map(|r| (&r["effect"], &r["resource"])).collect();
+    assert_eq!(actions.len(), 2, "only the two good calls became actions: {actions:?}");
+    assert!(actions.iter().all(|(effect, _)| *effect == "allow"), "{actions:?}");
+    assert!(office.server.stop().success());
+}
+
+#[test]
+fn the_door_opens_to_launched_processes_only() {
+    let office = Office::open();
+    let mut probe = office.waiting("wait");
+    let gateway = std::iter::from_fn(|| probe.line()).find_map(|line| line.strip_prefix("GATEWAY ").map(str::to_owned));
+    let gateway = gateway.expect("the probe says where the gateway is");
+    // This process is an ancestor of the launch, and no part of it.
+    let answered = stranger(&gateway);
+    assert!(answered.is_err(), "a stranger was answered: {answered:?}");
+    probe.close();
+    let status = probe.wait();
+    assert!(status.success(), "{}", probe.rest());
+    // The door goes with its launch.
+    let error = stranger(&gateway).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset), "{error}");
+}
+
+/// Asks as any process of the machine could. An answer is a failure; so is a connection that is left open.
+fn stranger(gateway: &str) -> io::Result<Reply> {
+    let mut link = Link::tcp(gateway)?;
+    let _ = link.send(b"POST /mcp/office HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+    let reply = link.reply();
+    if let Err(error) = &reply {
+        let open = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        assert!(!open, "the connection is left open");
+    }
+    reply
+}

@@ -1,0 +1,84 @@
+//! A gateway with a real tool server behind it, and this very test binary as the agent in front.
+
+use std::process::{Command, Stdio};
+
+use rustix::process::geteuid;
+
+use crate::process::{Running, Said, finish};
+use crate::world::{World, clean};
+
+/// A server, a tool server that demands a key, and a task for the agent.
+#[derive(Debug)]
+pub struct Office {
+    pub world: World,
+    pub server: Running,
+    _tools: Running,
+    task: String,
+}
+
+impl Office {
+    pub fn open() -> Self {
+        let world = World::new();
+        world.write("office.key", KEY);
+        let mut tools = clean(Command::new(crate::process::marque()));
+        tools.args(["demo", "tools", "--dir", &world.path("office"), "--key-file", &world.path("office.key")]);
+        let tools = Running::start(tools, &world.dir().join("tools.log"));
+        let address = tools.line().expect("the tool server says where it listens");
+        let server = world.serve();
+        world.write("manifest/all.yaml", &manifest(&address));
+        world.write("manifest/all.cedar", "@id(\"within-task\")\npermit (principal, action, resource);\n");
+        finish(world.command(&["secret", "set", "office-key"]), KEY).must(0, &[]);
+        world.run(&["apply", "-f", &world.path("manifest")]).must(0, &["agent/probe"]);
+        let task = world.json(&["task", "start", "--as", "agent/probe", "--purpose", "probing the gateway"]);
+        Self { task: task["id"].as_str().unwrap().to_owned(), world, server, _tools: tools }
+    }
+
+    /// `marque run` of this test binary, which then runs the probe of this name and nothing else.
+    pub fn probe(&self, name: &str) -> Command {
+        let mut command = self.world.command(&["run", "--as", "agent/probe", "--task", &self.task, "--"]);
+        command.arg(std::env::current_exe().unwrap()).args(["--exact", "child::probe", "--nocapture", "--test-threads", "1"]);
+        // Whatever surrounds the test is not to be found in the child.
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.env("PROBE", name).env("PROBE_FOLDER", self.world.dir());
+        command
+    }
+
+    /// Runs a probe to its end; it must pass.
+    #[track_caller]
+    pub fn passes(&self, name: &str) -> Said {
+        let said = finish(self.probe(name), "");
+        assert_eq!(said.code, Some(0), "{}\n{}\nthe server says: {}", said.out, said.err, self.world.log_text());
+        said
+    }
+
+    /// Starts a probe that waits until its standard input ends.
+    pub fn waiting(&self, name: &str) -> Running {
+        let mut command = self.probe(name);
+        command.stdin(Stdio::piped());
+        Running::start(command, &self.world.dir().join("probe.log"))
+    }
+}
+
+fn manifest(tools: &str) -> String {
+    let (uid, exe) = (geteuid().as_raw(), std::env::current_exe().unwrap().canonicalize().unwrap());
+    format!(
+        "\
+identities:
+  - name: agent/probe
+    kind: agent
+    owner: alice@example.com
+    purpose: Tries what a gateway has to withstand
+    selectors: [\"unix:uid:{uid}\", \"unix:path:{exe}\"]
+    ceiling: [\"invoke:tool:office/*\"]
+resources:
+  - id: service:office
+    upstream:
+      http: {{ url: \"http://{tools}/mcp\", credential: {{ header: authorization, prefix: \"Bearer \", secret: office-key }} }}
+  - {{ id: tool:office/customer_statistics, description: Counts and averages, risk: low }}
+",
+        exe = exe.display()
+    )
+}
+
+/// What the tool server demands, and no agent may see.
+pub const KEY: &str = "office-key-5f0c1e8a77d94b6e";
