@@ -35,7 +35,8 @@ pub fn overview(engine: &Engine, caller: &Caller) -> Result<Markup, EngineError>
     let findings = engine.findings();
     let now = engine.now();
     let state = engine.state();
-    let held: Vec<&Elevation> = state.elevations.values().filter(|e| e.status == Status::Pending && now < e.decide_by).collect();
+    let waits = |e: &&Elevation| e.status == Status::Pending && now < e.decide_by && state.check_task(e.call.task, now).is_ok();
+    let held: Vec<&Elevation> = state.elevations.values().filter(waits).collect();
     let tasks: Vec<&Task> = state.tasks.values().filter(|t| state.check_task(t.id, now).is_ok()).collect();
     Ok(layout(
         "Overview",
@@ -181,6 +182,7 @@ const STYLE: &str = "
 main { max-width: 64rem; margin: 1.5rem auto; padding: 0 1rem; }
 header { display: flex; justify-content: space-between; align-items: baseline; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin-top: 1.8rem; }
+td:first-child { white-space: nowrap; }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; }
 td, th { padding: .25rem .8rem .25rem 0; vertical-align: top; border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
 article { border: 1px solid #b45309; border-radius: 6px; padding: .2rem 1rem 1rem; margin: .8rem 0; }

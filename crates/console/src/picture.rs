@@ -61,13 +61,12 @@ fn steps(chain: &Chain) -> Vec<Step> {
         steps.push(Step { title: "instance", name: instance.identity.to_string(), note: seen, tone: PLAIN });
     }
     for step in &chain.tasks {
-        let title = if step.elevation.is_some() { "approved task" } else { "task" };
-        steps.push(Step {
-            title,
-            name: step.task.id.to_string(),
-            note: cut(&format!("{}: {}", step.task.actor.short(), step.task.purpose)),
-            tone: PLAIN,
-        });
+        let task = &step.task;
+        let (title, note) = match step.elevation {
+            Some(_) => ("approved task", format!("approved by {}, for this call only", task.principal.name())),
+            None => ("task", format!("{}: {}", task.actor.short(), task.purpose)),
+        };
+        steps.push(Step { title, name: task.id.to_string(), note: cut(&note), tone: PLAIN });
     }
     if let Some(first) = chain.tasks.last() {
         steps.push(Step {

@@ -60,8 +60,10 @@ struct Case {
 
 fn cases() -> Result<Vec<Case>> {
     let mail = |to: &str| json!({ "to": to, "subject": "Your balance", "body": "Dear Ada, your balance is attached." });
-    let case = |tool: &str, arguments: Value, effect| Ok(Case { resource: office::tool(tool)?, arguments, effect });
-    let cases: Vec<Result<Case>> = vec![
+    let case = |tool: &str, arguments: Value, effect: Effect| -> Result<Case> {
+        Ok(Case { resource: office::tool(tool)?, arguments, effect })
+    };
+    let cases = [
         case("find_customer", json!({ "name": "Ada Holm" }), Effect::Allow),
         case("send_mail", mail("news@press.example.net"), Effect::Deny),
         case("send_mail", mail("ada@example.com"), Effect::Hold),

@@ -64,7 +64,8 @@ impl Load {
         let meter = Meter::own()?;
         let until = now() + self.time;
         let outcomes: Vec<Result<Vec<u64>>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.appenders).map(|_| scope.spawn(|| self.append(&log, until))).collect();
+            let log = &log;
+            let threads: Vec<_> = (0..self.appenders).map(|_| scope.spawn(move || self.append(log, until))).collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|_| Err("an appender ended early".into())))
