@@ -1,6 +1,7 @@
 //! The client of the administration API: of a running server, or, when none runs, of the state directory itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::Router;
 use bytes::Bytes;
@@ -34,7 +35,7 @@ pub struct Client {
 enum End {
     Server(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
     /// The same routes over the state directory, in this process.
-    Directory(Router),
+    Directory(Router, Arc<Engine>),
 }
 
 impl Client {
@@ -46,7 +47,10 @@ impl Client {
                 tokio::spawn(connection);
                 End::Server(sender)
             }
-            Err(_) => End::Directory(open(state).await?),
+            Err(_) => {
+                let engine = open(state).await?;
+                End::Directory(router(Api { engine: Arc::clone(&engine), launches: None }, None), engine)
+            }
         };
         Ok(Self { credential: credential(state, person)?, end })
     }
@@ -91,8 +95,10 @@ impl Client {
                 let response = sender.send_request(request).await?;
                 (response.status(), response.into_body().collect().await?.to_bytes())
             }
-            End::Directory(router) => {
+            End::Directory(router, engine) => {
                 let response = router.call(request.map(axum::body::Body::new)).await.unwrap_or_else(|never| match never {});
+                // No server runs that would publish it.
+                engine.publish()?;
                 (response.status(), response.into_body().collect().await?.to_bytes())
             }
         };
@@ -119,8 +125,8 @@ fn failure(status: StatusCode, bytes: &[u8]) -> Failure {
     Failure::new(code, message)
 }
 
-/// The API over a state directory that no server holds.
-async fn open(state: &Path) -> Result<Router> {
+/// The engine on a state directory that no server holds.
+async fn open(state: &Path) -> Result<Arc<Engine>> {
     if !state.join("trust-domain").is_file() {
         let text = format!(
             "no server is running, and `{}` is not a state directory: start `marque serve`, or name one with --state",
@@ -134,8 +140,7 @@ async fn open(state: &Path) -> Result<Router> {
         administrator: config.administrator,
         issuer: format!("https://{}", config.listen),
     };
-    let engine = Engine::open(state, Env::system(), options).await?;
-    Ok(router(Api { engine, launches: None }, None))
+    Ok(Engine::open(state, Env::system(), options).await?)
 }
 
 /// A person's bootstrap credential, from its private file.

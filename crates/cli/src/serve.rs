@@ -34,6 +34,8 @@ pub struct Addresses {
 
 /// Serves until SIGTERM, ctrl-c, or until the log stops.
 pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> {
+    // A file-size limit is an error of a write, as a full disk is, and not the end of the process without a word.
+    let _limit = signal(SignalKind::from_raw(SIGXFSZ))?;
     let bind = |what: &'static str| move |e: std::io::Error| Failure::failed(format!("cannot listen on {what}: {e}"));
     let control = TcpListener::bind(config.listen).await.map_err(bind("the token endpoint's address"))?;
     let gateway = TcpListener::bind(config.gateway).await.map_err(bind("the gateway's address"))?;
@@ -173,6 +175,8 @@ impl Door for GatewayDoor {
         Box::pin(async move { gateway.serve(stream, GatewayPeer::Session(lease)).await })
     }
 }
+
+const SIGXFSZ: i32 = 25;
 
 /// Twenty minutes, of a certificate's hour.
 const RENEW_BEATS: u64 = 2 * 60 * 20;

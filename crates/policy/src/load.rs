@@ -82,6 +82,17 @@ pub struct PolicyError {
 impl Snapshot {
     /// Reads the baseline and `files`, and checks them against the schema. `digest` is the digest over all of them.
     pub fn load(files: &[PolicyFile], digest: Digest) -> Result<Self, PolicyError> {
+        files.iter().try_for_each(bounded)?;
+        // Cedar's parser and validator recurse as deep as a policy is nested, on whatever stack they are given.
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("policies".into()).stack_size(STACK);
+            let failed = || PolicyError { file: "policies".into(), line: 1, message: "they cannot be read now".into() };
+            let loading = builder.spawn_scoped(scope, || Self::load_here(files, digest)).map_err(|_| failed())?;
+            loading.join().unwrap_or_else(|_| Err(failed()))
+        })
+    }
+
+    fn load_here(files: &[PolicyFile], digest: Digest) -> Result<Self, PolicyError> {
         let baseline = PolicyFile { name: "baseline.cedar".into(), text: BASELINE.into() };
         let mut snapshot = Self { whole: Tiers::default(), before_call: Tiers::default(), rules: HashMap::new(), digest };
         let validator = Validator::new(schema()?);
@@ -230,6 +241,29 @@ fn error(file: &PolicyFile, line: usize, message: &str) -> PolicyError {
     PolicyError { file: file.name.clone(), line, message: message.to_owned() }
 }
 
+/// Refuses what is nested beyond all use: brackets, and conditions in conditions.
+fn bounded(file: &PolicyFile) -> Result<(), PolicyError> {
+    let text = without_comments(&file.text);
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' | ']' | '}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_NESTING {
+            return Err(error(file, line_at(file, at), &format!("brackets are nested deeper than {MAX_NESTING}")));
+        }
+    }
+    if text.split(';').any(|policy| policy.split_whitespace().filter(|word| *word == "if").count() > MAX_NESTING) {
+        return Err(error(file, 1, &format!("a policy has more than {MAX_NESTING} conditions of the form `if`")));
+    }
+    Ok(())
+}
+
 /// The line on which each policy of a file begins. Cedar names policies by their order and keeps each one's text as it
 /// was written, so they are found one behind the other.
 fn lines(file: &PolicyFile, parsed: &PolicySet) -> HashMap<PolicyId, usize> {
@@ -265,3 +299,9 @@ fn without_comments(text: &str) -> String {
     }
     out
 }
+
+/// Deeper brackets than these are in no policy that a person reads.
+const MAX_NESTING: usize = 32;
+
+/// Room for what Cedar does with the longest file that is within bounds.
+const STACK: usize = 256 << 20;

@@ -58,7 +58,7 @@ pub enum StoreError {
     #[error("ledger")]
     Ledger(#[from] marque_ledger::LedgerError),
     /// The views.
-    #[error("views")]
+    #[error("the views (`views.db`) cannot be used")]
     Views(#[from] rusqlite::Error),
     /// An entry that does not parse as an event.
     #[error("entry {index} is not an event")]

@@ -93,12 +93,8 @@ impl Asker {
         };
         let mut entropy = || 7_u128;
         let mut cx = Cx::new(Timestamp::from_seconds(1_700_000_000), &mut entropy);
-        let want = Want {
-            purpose: "weekly customer report".into(),
-            scope: None,
-            ttl: Ttl::from_minutes(60),
-            budget: Budget::default(),
-        };
+        let want =
+            Want { purpose: "weekly customer report".into(), scope: None, ttl: Ttl::from_minutes(60), budget: Budget::default() };
         let (task, _) = Task::start(&mut cx, office::ADMINISTRATOR.parse()?, &identity, want, Epoch(0))?;
         let chain = vec![identity.id.clone()];
         Ok(Self { identity, task, chain, approved: BTreeSet::new() })

@@ -66,10 +66,7 @@ impl Load {
         let outcomes: Vec<Result<Vec<u64>>> = std::thread::scope(|scope| {
             let log = &log;
             let threads: Vec<_> = (0..self.appenders).map(|_| scope.spawn(move || self.append(log, until))).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err("an appender ended early".into())))
-                .collect()
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("an appender ended early".into()))).collect()
         });
         let cost = meter.read()?;
         drop(log);

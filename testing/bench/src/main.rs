@@ -149,7 +149,8 @@ impl Options {
     fn run(self) -> Result<usize> {
         let base = std::env::current_dir()?.join("target").join("bench");
         std::fs::create_dir_all(&base)?;
-        if rustix::fs::statfs(&base)?.f_type == TMPFS {
+        if rustix::fs::statfs(&base)?.f_type == 0x0102_1994 {
+            // The magic number of tmpfs, which keeps nothing.
             return Err(format!("`{}` is in memory: run this from a directory on a disk", base.display()).into());
         }
         let scale = Scale { quick: self.quick };
@@ -175,9 +176,6 @@ fn marque() -> Result<PathBuf> {
         None => Ok(std::env::current_exe()?.with_file_name("marque")),
     }
 }
-
-/// The magic number of tmpfs, which keeps nothing.
-const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 const HELP: &str = "\
 USAGE: cargo xtask bench [--json] [--quick] [NAME…]

@@ -104,11 +104,8 @@ struct Agent {
 impl Office {
     /// Opens a new state directory and fills it.
     pub async fn open(dir: &Path) -> Result<Arc<Self>> {
-        let options = Options {
-            trust_domain: "example.org".parse()?,
-            administrator: ADMINISTRATOR.parse()?,
-            issuer: ISSUER.into(),
-        };
+        let options =
+            Options { trust_domain: "example.org".parse()?, administrator: ADMINISTRATOR.parse()?, issuer: ISSUER.into() };
         let engine = Engine::open(dir, Env::system(), options).await?;
         let person = Caller::Person(ADMINISTRATOR.parse()?);
         let orchestrator = "invoke:tool:office/* delegate:identity:agent/researcher";
@@ -239,7 +236,7 @@ fn selector(name: &str) -> Result<Selector> {
 /// Does something again and again, `concurrency` at once, for a time.
 pub async fn drive<F, Fut>(office: &Arc<Office>, concurrency: usize, time: Duration, once: F) -> Result<Run>
 where
-    F: Fn(Arc<Office>) -> Fut + Copy + Send + 'static,
+    F: Fn(Arc<Office>) -> Fut + Copy + Send + Sync + 'static,
     Fut: Future<Output = Result<Duration>> + Send + 'static,
 {
     let meter = Meter::own()?;
@@ -254,7 +251,7 @@ where
 
 async fn worker<F, Fut>(office: Arc<Office>, until: Instant, once: F) -> Result<Vec<u64>>
 where
-    F: Fn(Arc<Office>) -> Fut + Send,
+    F: Fn(Arc<Office>) -> Fut + Send + Sync,
     Fut: Future<Output = Result<Duration>> + Send,
 {
     let mut latencies = Vec::new();

@@ -172,7 +172,7 @@ impl Report {
     }
 
     /// Prints that a group of figures could not be taken.
-    pub fn failed(&mut self, name: &str, error: &Error, cost: Cost) -> Result<()> {
+    pub fn failed(&self, name: &str, error: &Error, cost: Cost) -> Result<()> {
         if self.json {
             let milliseconds = u64::try_from(cost.wall.as_millis()).unwrap_or(u64::MAX);
             let object = json!({

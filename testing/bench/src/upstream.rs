@@ -43,10 +43,8 @@ const TOOLS: &str = concat!(
 
 const UNKNOWN: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}"#;
 
-const EVENT: &str = concat!(
-    r#"data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"ok"}}"#,
-    "\n\n"
-);
+const EVENT: &str =
+    concat!(r#"data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"ok"}}"#, "\n\n");
 
 const LAST: &str = concat!(r#"data: {"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[]}}"#, "\n\n");
 
@@ -115,10 +113,7 @@ impl Body for Events {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }

@@ -12,13 +12,13 @@ use marque_ledger::{
 pub fn ledger_note(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let Ok(note) = Note::parse(text) else {
-        return assert!(open(text, &[LOG.verifier.clone()]).is_err(), "a note that does not parse opens");
+        return assert!(open(text, std::slice::from_ref(&LOG.verifier)).is_err(), "a note that does not parse opens");
     };
     assert_eq!(note.to_string(), text);
     for signature in &note.signatures {
         assert_eq!(signature.to_string().parse::<Signature>().as_ref(), Ok(signature));
     }
-    if let Ok(opened) = open(text, &[LOG.verifier.clone()]) {
+    if let Ok(opened) = open(text, std::slice::from_ref(&LOG.verifier)) {
         assert_eq!(Some(opened.text.as_bytes()), LOG.head().map(|head| head.text.into_bytes()).as_deref());
     }
 }
@@ -47,7 +47,7 @@ pub fn ledger_proof(data: &[u8]) {
     let Some(text) = text(data) else { return };
     if let Ok(proof) = text.parse::<TlogProof>() {
         assert_eq!(proof.to_string(), text);
-        let verified = proof.verify(b"not an entry", ORIGIN, &[LOG.verifier.clone()]);
+        let verified = proof.verify(b"not an entry", ORIGIN, std::slice::from_ref(&LOG.verifier));
         assert!(verified.is_err(), "an entry is proved that is not in the log: {verified:?}");
     }
 }
@@ -93,7 +93,7 @@ pub fn ledger_verify_log(data: &[u8]) {
     let path = String::from_utf8_lossy(path).into_owned();
     let replaced = Replaced { path: &path, content };
     let mut entries = 0;
-    let report = verify_log(&replaced, ORIGIN, &[LOG.verifier.clone()], &mut |index, entry| {
+    let report = verify_log(&replaced, ORIGIN, std::slice::from_ref(&LOG.verifier), &mut |index, entry| {
         entries += 1;
         if entry == index.to_string().as_bytes() { Ok(()) } else { Err("is another entry".to_owned()) }
     });

@@ -63,9 +63,10 @@ pub async fn story(args: &DemoArgs, output: &Output) -> Result<()> {
 impl Story<'_> {
     /// One step: its name, what was seen, and the time since the last one.
     pub fn step(&mut self, name: &str, seen: &str, details: Value) {
-        let millis = (now() - self.since) / 1000;
+        let tenths = (now() - self.since) / 100;
+        let millis = format!("{}.{}", tenths / 10, tenths % 10);
         self.since = now();
-        let value = json!({ "name": name, "ok": true, "seen": seen, "milliseconds": millis, "details": details });
+        let value = json!({ "name": name, "ok": true, "seen": seen, "milliseconds": tenths as f64 / 10.0, "details": details });
         self.output.show(&value, || {
             let title = self.output.paint(Tone::Strong, format!("{name:<17}"));
             self.output.line(format!(

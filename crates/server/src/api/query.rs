@@ -9,7 +9,7 @@ use marque_core::record::{Decided, Outcome};
 use marque_core::resource::{Action, ResourceId};
 use marque_core::task::Task;
 use marque_core::time::Timestamp;
-use marque_engine::{Access, Chain, Trace};
+use marque_engine::{Access, Chain, EngineError, Trace};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Api, Asked, Person, blocking};
@@ -82,7 +82,10 @@ pub struct TaskLine {
 }
 
 pub async fn tasks(State(api): State<Api>, _: Person, Asked(limit): Asked<Limit>) -> Answer<Vec<TaskLine>> {
-    let rows = blocking(&api.engine, move |e| e.tasks(limit.limit.unwrap_or(DEFAULT_LIMIT))).await?;
+    let rows = {
+        let limit = bounded(limit.limit)?;
+        blocking(&api.engine, move |e| e.tasks(limit)).await?
+    };
     let now = api.engine.now();
     let state = api.engine.state();
     let status = |task: &Task| state.check_task(task.id, now).map_or_else(|dead| dead.to_string(), |_| "live".to_owned());
@@ -99,7 +102,7 @@ pub struct ElevationLine {
 }
 
 pub async fn elevations(State(api): State<Api>, _: Person, Asked(limit): Asked<Limit>) -> Answer<Vec<ElevationLine>> {
-    let rows = blocking(&api.engine, move |e| e.elevations(limit.limit.unwrap_or(DEFAULT_LIMIT))).await?;
+    let rows = blocking(&api.engine, move |e| e.elevations(bounded(limit.limit)?)).await?;
     Ok(Json(rows.into_iter().map(|row| ElevationLine { elevation: row.elevation, standing: row.status }).collect()))
 }
 
@@ -122,7 +125,7 @@ pub struct RecordLine {
 }
 
 pub async fn records(State(api): State<Api>, _: Person, Asked(asked): Asked<Records>) -> Answer<Vec<RecordLine>> {
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
+    let limit = bounded(asked.limit)?;
     let rows = blocking(&api.engine, move |e| e.records(asked.task, asked.identity.as_deref(), limit)).await?;
     let line = |row: marque_engine::RecordRow| RecordLine {
         index: row.seq,
@@ -159,4 +162,13 @@ async fn until_published() {
     tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
 }
 
+/// How many to list. There is no paging yet, so that asking for more than there will be is an error.
+fn bounded(asked: Option<u32>) -> Result<u32, EngineError> {
+    match asked.unwrap_or(DEFAULT_LIMIT) {
+        limit if limit <= MAX_LIMIT => Ok(limit),
+        limit => Err(EngineError::Invalid(format!("`limit` is at most {MAX_LIMIT}, not {limit}"))),
+    }
+}
+
 const DEFAULT_LIMIT: u32 = 100;
+const MAX_LIMIT: u32 = 1000;

@@ -139,5 +139,5 @@ fn make(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 const READ_BYTES: usize = 2 << 20;

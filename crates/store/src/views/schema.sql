@@ -1,6 +1,7 @@
 -- The views: a projection of the log, dropped and rebuilt at will. One text for SQLite and PostgreSQL.
+BEGIN;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
-INSERT INTO meta VALUES ('schema', 1), ('covers', 0), ('last', 0);
+INSERT INTO meta VALUES ('schema', 2), ('covers', 0), ('last', 0);
 
 -- Events that are replayed at start, and refusals, by their index in the log.
 CREATE TABLE events (seq BIGINT PRIMARY KEY, kind TEXT NOT NULL, ts BIGINT NOT NULL, said_by TEXT NOT NULL, replayed INTEGER NOT NULL, body TEXT NOT NULL);
@@ -24,3 +25,4 @@ CREATE INDEX records_by_identity ON records (identity, seq);
 
 CREATE TABLE contents (digest TEXT NOT NULL, normalised INTEGER NOT NULL, seq BIGINT NOT NULL);
 CREATE INDEX contents_by_digest ON contents (digest, seq);
+COMMIT;

@@ -21,7 +21,7 @@ fn a_full_disk_ends_the_server_and_loses_nothing() {
     std::fs::copy(world.state().join("ledger/verifier"), &key).unwrap();
     let mut acknowledged = Vec::new();
     // In blocks of 512 bytes: the log, or its views, will not fit.
-    for (blocks, prelude) in [(700, IGNORED), (1_500, IGNORED), (2_500, KILLED)] {
+    for (blocks, prelude) in [(700, IGNORED), (5_000, IGNORED), (8_000, KILLED)] {
         let context = format!("{blocks} blocks, {prelude:?}");
         let mut server = world.try_serve(limited(&world, blocks, prelude));
         let ready = server.line().is_some();

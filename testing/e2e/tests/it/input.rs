@@ -70,7 +70,10 @@ fn errors_of_a_manifest_name_file_line_column_and_field_all_at_once() {
 fn a_bad_policy_is_named_with_its_file_and_line() {
     let it = Unchanged::new();
     let good = "@id(\"a\")\npermit (principal, action, resource);\n\n";
-    it.world.write("type/p/x.cedar", &format!("{good}@id(\"b\")\nforbid (principal, action, resource)\nwhen {{ resource.nothing }};\n"));
+    it.world.write(
+        "type/p/x.cedar",
+        &format!("{good}@id(\"b\")\nforbid (principal, action, resource)\nwhen {{ resource.nothing }};\n"),
+    );
     it.refuses("type", &["p/x.cedar:6:", "`nothing`"]);
     it.world.write("syntax/x.cedar", &format!("{good}@id(\"b\")\nforbid (principal action, resource);\n"));
     it.refuses("syntax", &["x.cedar:5:", "unexpected token `action`"]);
@@ -103,21 +106,20 @@ fn malformed_names_are_bad_input() {
     let world = World::with_example();
     let server = world.serve();
     let before = world.entries();
-    let researcher = ["--as", "agent/researcher"];
-    for (args, word) in [
-        (&["frobnicate"][..], "frobnicate"),
+    let cases: &[(&[&str], &str)] = &[
+        (&["frobnicate"], "frobnicate"),
         (&["task", "finish"], "<TASK>"),
         (&["who-can", "fly", "tool:crm/find_customer"], "`fly`"),
         (&["who-can", "invoke", "crm"], "`crm`"),
-        (&["task", "start", researcher[0], researcher[1], "--purpose", "x", "--ttl", "never"], "`never`"),
-        (&["task", "start", researcher[0], researcher[1], "--purpose", "x", "--scope", "invoke:tool:cr*"], "`tool:cr*`"),
+        (&["task", "start", "--as", "agent/researcher", "--purpose", "x", "--ttl", "never"], "`never`"),
+        (&["task", "start", "--as", "agent/researcher", "--purpose", "x", "--scope", "invoke:tool:cr*"], "`tool:cr*`"),
         (&["task", "finish", "task_x"], "`task_x`"),
         (&["task", "finish", "lease_01JD0000000000000000000000"], "`lease_01JD0000000000000000000000`"),
         (&["elevation", "approve", "elev_x"], "`elev_x`"),
         (&["revoke", "everything"], "`everything`"),
         (&["revoke", "spiffe://a/../b"], "`spiffe://a/../b`"),
         (&["records", "--task", "task_x"], "`task_x`"),
-        (&["run", researcher[0], researcher[1], "--task", "task_x", "--", "true"], "`task_x`"),
+        (&["run", "--as", "agent/researcher", "--task", "task_x", "--", "true"], "`task_x`"),
         (&["person", "add", "../x"], "`../x`"),
         (&["person", "add", "alice@example.com"], "known already"),
         (&["--person", "../x", "status"], "`../x`"),
@@ -125,8 +127,9 @@ fn malformed_names_are_bad_input() {
         (&["serve", "--listen", "nonsense"], "nonsense"),
         (&["serve", "--config", "nowhere.toml"], "nowhere.toml"),
         (&["trace", "nowhere.md"], "nowhere.md"),
-    ] {
-        world.run(args).must(2, &[word]);
+    ];
+    for (args, word) in cases {
+        world.run(args).must(2, &[*word]);
     }
     assert_eq!(world.entries(), before, "the log has grown");
     drop(server);
@@ -140,8 +143,9 @@ fn what_is_not_there_and_what_is_refused_have_codes_of_their_own() {
     let before = world.entries();
     let (stray, none) = (world.path("stray.md"), "01JD0000000000000000000000");
     let (task, elevation) = (format!("task_{none}"), format!("elev_{none}"));
-    for (args, code) in [
-        (&["can", "agent/nobody"][..], 4),
+    let nowhere = world.path("nowhere");
+    let cases: &[(&[&str], i32)] = &[
+        (&["can", "agent/nobody"], 4),
         (&["identity", "suspend", "agent/nobody"], 4),
         (&["who-can", "invoke", "tool:crm/nothing"], 4),
         (&["task", "start", "--as", "agent/nobody", "--purpose", "x"], 4),
@@ -151,13 +155,14 @@ fn what_is_not_there_and_what_is_refused_have_codes_of_their_own() {
         (&["revoke", "spiffe://example.org/agent/nobody"], 4),
         (&["revoke", "user:nobody@example.com"], 4),
         (&["trace", &stray], 4),
-        (&["ledger", "verify", &world.path("nowhere")], 4),
+        (&["ledger", "verify", &nowhere], 4),
         (&["--person", "nobody@example.com", "status"], 4),
         (&["task", "start", "--as", "agent/researcher", "--purpose", "x", "--scope", "invoke:tool:hr/fire"], 3),
         (&["run", "--as", "agent/researcher", "--task", &task, "--", "true"], 3),
-    ] {
+    ];
+    for (args, code) in cases {
         let said = world.run(args);
-        said.must(code, &[]);
+        said.must(*code, &[]);
         assert!(!said.all().trim().is_empty(), "{args:?} says nothing");
     }
     assert_eq!(world.entries(), before, "the log has grown");

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::geteuid;
 
-use crate::process::{Running, Said, finish};
+use crate::process::{Running, Said, finish, marque};
 use crate::world::{World, clean};
 
 /// A server, a tool server that demands a key, and a task for the agent.
@@ -20,7 +20,7 @@ impl Office {
     pub fn open() -> Self {
         let world = World::new();
         world.write("office.key", KEY);
-        let mut tools = clean(Command::new(crate::process::marque()));
+        let mut tools = clean(Command::new(marque()));
         tools.args(["demo", "tools", "--dir", &world.path("office"), "--key-file", &world.path("office.key")]);
         let tools = Running::start(tools, &world.dir().join("tools.log"));
         let address = tools.line().expect("the tool server says where it listens");

@@ -152,4 +152,4 @@ pub fn until(time: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 }
 
 /// Far more than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);

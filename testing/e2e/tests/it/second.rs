@@ -42,7 +42,8 @@ fn commands_work_on_the_directory_when_no_server_runs() {
 #[test]
 fn without_server_and_directory_the_way_on_is_named() {
     let world = World::new();
-    for args in [&["status"][..], &["task", "list"], &["can", "agent/a"], &["views", "rebuild"], &["findings"]] {
+    let all: &[&[&str]] = &[&["status"], &["task", "list"], &["can", "agent/a"], &["views", "rebuild"], &["findings"]];
+    for args in all {
         world.run(args).must(4, &["no server is running", "start `marque serve`"]);
     }
     assert!(!world.state().exists(), "asking made a state directory");

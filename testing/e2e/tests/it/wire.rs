@@ -38,13 +38,13 @@ impl<S: Read + Write> Link<S> {
     /// Reads one response, whatever it answers.
     pub fn reply(&mut self) -> io::Result<Reply> {
         let line = self.line()?;
-        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| wrong(&line))?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok()).ok_or_else(|| wrong(&line))?;
         let (mut length, mut chunked) = (None, false);
         loop {
             let line = self.line()?.to_ascii_lowercase();
             match line.split_once(':').map(|(name, value)| (name, value.trim())) {
                 None => break,
-                Some(("content-length", value)) => length = Some(value.parse().map_err(|_| wrong(value))?),
+                Some(("content-length", value)) => length = Some(value.parse::<usize>().map_err(|_| wrong(value))?),
                 Some(("transfer-encoding", value)) => chunked = value == "chunked",
                 Some(_) => {}
             }
@@ -56,7 +56,9 @@ impl<S: Read + Write> Link<S> {
                 self.0.read_exact(&mut body)?;
             }
             None if chunked => self.chunks(&mut body)?,
-            None => drop(self.0.read_to_end(&mut body)?),
+            None => {
+                self.0.read_to_end(&mut body)?;
+            }
         }
         Ok(Reply { status, body })
     }
