@@ -123,6 +123,9 @@ pub enum Command {
     /// Secrets for upstreams, given to the gateway and to no agent.
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Registered tools: list them with their definitions, accept a changed one.
+    #[command(subcommand)]
+    Tool(ToolCommand),
     /// What is wrong in the inventory.
     Findings,
     /// What is running.
@@ -312,6 +315,22 @@ pub enum PersonCommand {
     Add {
         /// As bob@example.com.
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ToolCommand {
+    /// List tools with their risk and the digest of the definition that was registered.
+    List,
+    /// Accept a tool's definition as its server has it now, so that calls are no longer held.
+    #[command(
+        after_help = "The digest stands in the held call: marque elevation list\n\nExample:\n  marque tool accept tool:crm/find sha256:…"
+    )]
+    Accept {
+        /// As tool:crm/find.
+        tool: ResourceId,
+        /// The definition's digest, as sha256:….
+        definition: String,
     },
 }
 

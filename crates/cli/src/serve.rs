@@ -1,5 +1,6 @@
 //! `marque serve`: one process with every surface and the gateway.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let tls = Tls::new(Arc::clone(&engine), &config.names)?;
     let door = Gateway::new(Arc::clone(&engine));
     let run = state.join("run");
-    std::fs::create_dir_all(&run)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&run)?;
     let launches = Arc::new(Launches::new(Arc::clone(&engine), std::path::absolute(run)?, Arc::new(GatewayDoor(door.clone()))));
 
     let addresses = Addresses {
@@ -75,7 +76,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         () = token_endpoint(control, &tls, &engine) => {}
         () = mutual_tls(gateway, &tls, &door) => {}
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}
-        stopped = time(&engine, &tls) => stopped?,
+        stopped = time(&engine, &tls, &door) => stopped?,
         () = asked_to_stop() => {}
     }
     // What is cut off here loses nothing: what was answered is durable.
@@ -95,7 +96,7 @@ fn ready(addresses: &Addresses, output: &Output) {
 }
 
 /// Lets time pass, twice a second. A log that has stopped ends the process: nothing may happen unrecorded.
-async fn time(engine: &Arc<Engine>, tls: &Tls) -> Result<()> {
+async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
     let mut interval = tokio::time::interval(Duration::from_millis(500));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for beat in 1_u64.. {
@@ -104,6 +105,7 @@ async fn time(engine: &Arc<Engine>, tls: &Tls) -> Result<()> {
         // Ticking writes files: off the threads that serve.
         let ticked = tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(engine.tick())).await?;
         ticked?;
+        door.sweep().await;
         if beat % RENEW_BEATS == 0 {
             tls.renew()?;
         }
@@ -116,7 +118,7 @@ async fn token_endpoint(listener: TcpListener, tls: &Tls, engine: &Arc<Engine>) 
         let (tls, engine) = (tls.clone(), Arc::clone(engine));
         async move {
             match tls.accept(stream).await {
-                Ok((stream, workload)) => http(stream, oauth_router(engine, workload)).await,
+                Ok((stream, client)) => http(stream, oauth_router(engine, client.workload)).await,
                 Err(error) => tracing::debug!("a TLS connection was refused: {error}"),
             }
         }
@@ -129,8 +131,11 @@ async fn mutual_tls(listener: TcpListener, tls: &Tls, door: &Gateway) {
         let (tls, door) = (tls.clone(), door.clone());
         async move {
             match tls.accept(stream).await {
-                Ok((stream, Some(workload))) => door.serve(stream, GatewayPeer::Tls { thumbprint: workload.thumbprint }).await,
-                Ok((_, None)) => tracing::debug!("a TLS connection without a certificate was refused"),
+                // The token says whether it still counts; the connection says whose key it is bound to.
+                Ok((stream, client)) => match client.thumbprint {
+                    Some(thumbprint) => door.serve(stream, GatewayPeer::Tls { thumbprint }).await,
+                    None => tracing::debug!("a TLS connection without a certificate was refused"),
+                },
                 Err(error) => tracing::debug!("a TLS connection was refused: {error}"),
             }
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::identity::Lifecycle;
 use crate::resource::ResourceKind;
+use crate::revocation::Target;
 use crate::state::State;
 
 /// What is wrong.
@@ -47,6 +48,11 @@ pub fn findings(state: &State) -> Vec<Finding> {
     for identity in state.identities.values().filter(|i| i.state != Lifecycle::Retired) {
         let subject = identity.id.to_string();
         match &identity.owner {
+            Some(owner) if state.revocations.contains_key(&Target::Owner(owner.clone())) => found.push(Finding {
+                problem: Problem::NoOwner,
+                subject: subject.clone(),
+                text: format!("its owner `{owner}` was revoked"),
+            }),
             Some(owner) if state.people.contains_key(owner) => {}
             Some(owner) => found.push(Finding {
                 problem: Problem::NoOwner,

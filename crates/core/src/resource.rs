@@ -247,7 +247,7 @@ pub struct Resource {
     /// Whether it is or touches personal data.
     #[serde(default)]
     pub personal: bool,
-    /// The risk of calling it. `None` is unclassified: held or denied, never allowed (I7).
+    /// The risk of calling it. `None` is unclassified: every call is denied (I7).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
     /// Whether a call can move data out of the organisation.

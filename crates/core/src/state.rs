@@ -339,7 +339,8 @@ impl State {
 
     fn close(&mut self, id: ElevationId, status: Status) {
         if let Some(elevation) = self.elevations.get_mut(&id) {
-            if !matches!(status, Status::Approved { .. }) && self.calls.get(&elevation.call) == Some(&id) {
+            // A refusal stays with its call, so that asking again is no way to wear people down.
+            if status == Status::Expired && self.calls.get(&elevation.call) == Some(&id) {
                 self.calls.remove(&elevation.call);
             }
             elevation.status = status;

@@ -86,6 +86,18 @@ impl Engine {
         self.commit(By::System, |state, _| Ok(((), unpinned(state)))).await
     }
 
+    /// A person accepts a tool's definition as it is now: calls are no longer held for having changed.
+    pub async fn accept_tool(&self, by: &Caller, tool: &ResourceId, definition: Digest) -> Result<()> {
+        by.person()?;
+        self.commit(by.by(), |state, _| {
+            if !state.resources.contains_key(tool) {
+                return Err(EngineError::not_found("tool", tool));
+            }
+            Ok(((), vec![Body::ToolPinned { tool: tool.clone(), definition }]))
+        })
+        .await
+    }
+
     fn changes(&self, state: &State, desired: &Desired) -> Result<(Vec<Body>, Vec<Change>)> {
         let digest = load(&desired.policies)?.digest();
         unique("identity", desired.identities.iter().map(|i| i.name.clone()))?;

@@ -129,7 +129,7 @@ fn decide(policy: &Snapshot, facts: &Facts, request: &ActionRequest) -> Decision
         return denial;
     }
     let approved = facts.approval.as_ref().map(|(_, names, _)| names.clone()).unwrap_or_default();
-    policy.decide(&Request {
+    let decision = policy.decide(&Request {
         identity: &facts.identity,
         task: &facts.held,
         chain: &facts.chain,
@@ -140,7 +140,11 @@ fn decide(policy: &Snapshot, facts: &Facts, request: &ActionRequest) -> Decision
         arguments: &request.arguments,
         approved: &approved,
         calls_left: facts.calls_left,
-    })
+    });
+    match decision {
+        Decision::Hold { .. } if facts.refused => Decision::deny("refused", "a person refused exactly this call"),
+        decision => decision,
+    }
 }
 
 /// What a decision rests on, taken from the state at one moment.
@@ -154,6 +158,8 @@ struct Facts {
     registered: bool,
     calls_left: Option<u64>,
     call: Call,
+    /// A person refused exactly this call.
+    refused: bool,
     /// A live approval of exactly this call: the elevation, what it discharges, and its task.
     approval: Option<(ElevationId, BTreeSet<String>, Task)>,
 }
@@ -293,6 +299,8 @@ fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timesta
         definition: request.definition,
     };
     let approval = approval(state, &call, now);
+    let asked = state.calls.get(&call).and_then(|id| state.elevations.get(id));
+    let refused = asked.is_some_and(|e| matches!(e.status, Status::Refused { .. }));
     let calls_left = state.calls_left(&held);
     Ok(Facts {
         instance: lease.instance,
@@ -303,6 +311,7 @@ fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timesta
         registered,
         calls_left,
         call,
+        refused,
         approval,
     })
 }

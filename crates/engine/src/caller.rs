@@ -86,6 +86,11 @@ impl Engine {
     }
 }
 
+/// The thumbprint of a certificate, as tokens are bound to it (RFC 8705 `x5t#S256`).
+pub fn certificate_thumbprint(leaf: &[u8]) -> String {
+    marque_svid::thumbprint_b64url(&marque_svid::thumbprint(leaf))
+}
+
 /// The lease that a serial number names: the identifier's 16 bytes, whose two highest bits the authority sets to `01`
 /// so that the number is positive and always of one length. They are zero in every identifier before the year 4199.
 fn serial_bytes(hex_text: &str) -> Option<[u8; 16]> {

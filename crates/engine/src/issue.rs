@@ -9,7 +9,7 @@ use marque_core::lease::{CredentialClass, Lease};
 use marque_core::scope::Scope;
 use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
-use marque_core::time::{Cx, Timestamp};
+use marque_core::time::{Cx, Timestamp, Ttl};
 use marque_svid::{JwtSvidRequest, X509Request, X509Svid};
 
 use crate::error::{EngineError, Result};
@@ -42,7 +42,7 @@ impl Engine {
             id: &instance.identity,
             dns: &[],
             ips: &[],
-            ttl: class.max_ttl(),
+            ttl: life(&lease),
             now: lease.issued,
             serial: lease.id.to_bytes(),
         })?;
@@ -76,7 +76,7 @@ impl Engine {
             issuer: Some(&self.options.issuer),
             jti: &lease.handle,
             now: lease.issued,
-            ttl: class.max_ttl(),
+            ttl: life(&lease),
         })?;
         self.record_lease(instance, lease).await?;
         Ok(token)
@@ -111,6 +111,12 @@ impl Engine {
         })
         .await
     }
+}
+
+/// How long a credential lives: no longer than its lease (INVARIANT (I2 leases die first)).
+fn life(lease: &Lease) -> Ttl {
+    let seconds = lease.expires.seconds().saturating_sub(lease.issued.seconds());
+    Ttl::from_seconds(u64::try_from(seconds).unwrap_or(0))
 }
 
 fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialClass) -> Result<Lease> {

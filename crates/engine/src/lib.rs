@@ -29,7 +29,7 @@ mod trace;
 pub use apply::{Applied, Change, ChangeKind};
 pub use attest::{Launch, Observed};
 pub use authorize::{ActionRequest, Passage, Permit, Verdict};
-pub use caller::{Caller, Workload};
+pub use caller::{Caller, Workload, certificate_thumbprint};
 pub use digest::{canonical, content, sha256};
 pub use elevate::ElevationView;
 pub use env::{Clock, Entropy, Env, SystemClock, SystemEntropy};

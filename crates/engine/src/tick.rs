@@ -15,6 +15,7 @@ pub const CHECKPOINT_INTERVAL: Ttl = Ttl::from_seconds(1);
 impl Engine {
     /// Lets time pass: to be called about once a second. Time passes only here.
     pub async fn tick(&self) -> Result<()> {
+        self.log().check()?;
         self.expire_elevations().await?;
         self.reap().await?;
         let now = self.now();

@@ -31,6 +31,11 @@ impl Gateway {
         Self { engine, mcp: Arc::default() }
     }
 
+    /// Ends what was started for callers that have ended: to be called about once a second.
+    pub async fn sweep(&self) {
+        self.mcp.sweep(&self.engine).await;
+    }
+
     /// Serves one connection until it ends.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let gateway = self.clone();

@@ -20,6 +20,15 @@ pub struct Tls {
     names: Arc<[String]>,
 }
 
+/// What a TLS client showed.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The thumbprint of its certificate, whose key it has (RFC 8705 `x5t#S256`).
+    pub thumbprint: Option<String>,
+    /// The workload, if the certificate counts.
+    pub workload: Option<Workload>,
+}
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -73,21 +82,23 @@ impl Tls {
         Ok(())
     }
 
-    /// Takes a connection. A client that shows no certificate is nobody; one whose certificate no longer counts is
-    /// refused.
-    pub async fn accept(&self, stream: TcpStream) -> std::io::Result<(TlsStream<TcpStream>, Option<Workload>)> {
+    /// Takes a connection. A client that shows no certificate, or one that no longer counts, is nobody, and is told so
+    /// by whoever answers its requests.
+    pub async fn accept(&self, stream: TcpStream) -> std::io::Result<(TlsStream<TcpStream>, Client)> {
         let _ = stream.set_nodelay(true);
         let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "the TLS handshake took too long");
         let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await.map_err(late)??;
-        let workload = match stream.get_ref().1.peer_certificates() {
-            None => None,
+        let client = match stream.get_ref().1.peer_certificates() {
+            None => Client::default(),
             Some(chain) => {
                 let chain: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
-                let refused = |e: EngineError| std::io::Error::new(std::io::ErrorKind::PermissionDenied, e.to_string());
-                Some(self.engine.authenticate_certificate(&chain).map_err(refused)?)
+                let thumbprint = chain.first().map(|leaf| marque_engine::certificate_thumbprint(leaf));
+                let workload = self.engine.authenticate_certificate(&chain);
+                let workload = workload.inspect_err(|e| tracing::warn!("a certificate was refused: {e}")).ok();
+                Client { thumbprint, workload }
             }
         };
-        Ok((stream, workload))
+        Ok((stream, client))
     }
 }
 

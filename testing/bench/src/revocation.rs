@@ -23,7 +23,7 @@ async fn measure(bench: &mut Bench) -> Result<()> {
         seen.push(round(&system).await?);
     }
     let cost = meter.read()?;
-    let figures: [(&str, fn(&Round) -> u64); 3] = [
+    let figures: [(&str, Of); 3] = [
         ("recorded and answered", |round: &Round| round.answered),
         ("next call refused", |round: &Round| round.refused),
         ("open stream cut", |round: &Round| round.cut),
@@ -38,6 +38,9 @@ async fn measure(bench: &mut Bench) -> Result<()> {
     }
     system.stop().await
 }
+
+/// One figure of a round.
+type Of = fn(&Round) -> u64;
 
 /// Nanoseconds from the moment that a revocation was sent.
 struct Round {

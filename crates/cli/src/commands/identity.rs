@@ -3,15 +3,16 @@
 use std::io::Read as _;
 
 use http::Method;
-use marque_core::PersonId;
 use marque_core::attestation::Instance;
 use marque_core::identity::Identity;
+use marque_core::resource::{Resource, ResourceKind};
+use marque_core::{Digest, PersonId};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Context;
 use super::query::{encoded, text};
-use crate::args::{IdentityCommand, PersonCommand, SecretCommand, Step};
+use crate::args::{IdentityCommand, PersonCommand, SecretCommand, Step, ToolCommand};
 use crate::failure::{Failure, Result};
 
 pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result<()> {
@@ -89,5 +90,28 @@ pub async fn secret(context: &Context<'_>, command: SecretCommand) -> Result<()>
     let body = value.as_bytes().to_vec().into();
     let done: () = context.client().await?.send(Method::PUT, &path, "text/plain; charset=utf-8", body).await?;
     context.output.show(&done, || context.output.line(format!("stored `{name}`: the gateway uses it, no agent sees it")));
+    Ok(())
+}
+
+pub async fn tool(context: &Context<'_>, command: ToolCommand) -> Result<()> {
+    let output = context.output;
+    let mut client = context.client().await?;
+    match command {
+        ToolCommand::List => {
+            let resources: Vec<Resource> = client.get("/v1/resources").await?;
+            let tools: Vec<Resource> = resources.into_iter().filter(|r| r.id.kind() == ResourceKind::Tool).collect();
+            output.show(&tools, || {
+                let risk = |r: &Resource| r.risk.map_or("unclassified".to_owned(), |risk| format!("{risk:?}").to_lowercase());
+                let definition = |r: &Resource| r.definition.map_or("not seen yet".to_owned(), |d| d.to_string());
+                let row = |r: &Resource| vec![r.id.to_string(), risk(r), r.sensitivity.as_str().to_owned(), definition(r)];
+                output.table(&["TOOL", "RISK", "SENSITIVITY", "DEFINITION"], &tools.iter().map(row).collect::<Vec<_>>());
+            });
+        }
+        ToolCommand::Accept { tool, definition } => {
+            let definition: Digest = definition.parse().map_err(|e| Failure::input(format!("{e}")))?;
+            let done: () = client.post("/v1/tools/accept", &json!({ "tool": tool, "definition": definition })).await?;
+            output.show(&done, || output.line(format!("{tool} is accepted as {definition}")));
+        }
+    }
     Ok(())
 }

@@ -68,6 +68,7 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Identity(command) => identity::identity(&context, command).await?,
         Command::Person(command) => identity::person(&context, command).await?,
         Command::Secret(command) => identity::secret(&context, command).await?,
+        Command::Tool(command) => identity::tool(&context, command).await?,
         Command::Findings => query::findings(&context).await?,
         Command::Status => query::status(&context).await?,
         Command::Completions { shell } => clap_complete::generate(shell, &mut Args::command(), "marque", &mut std::io::stdout()),

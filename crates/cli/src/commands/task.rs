@@ -1,5 +1,6 @@
 //! `marque task`, `marque elevation`, `marque revoke`.
 
+use marque_core::revocation::Target;
 use marque_core::scope::Scope;
 use marque_core::task::Task;
 use marque_engine::{ElevationView, Revoked, TaskRequest};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::query::text;
 use crate::args::{ElevationCommand, TaskCommand};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Tone;
 
 pub async fn task(context: &Context<'_>, command: TaskCommand) -> Result<()> {
@@ -90,6 +91,13 @@ fn print_held(context: &Context<'_>, held: &Value) {
         output.line(format!("  held because {} ({})", text(reason, "text"), text(reason, "policy")));
     }
     output.line(format!("  with {}", text(held, "sight")));
+    if held.to_string().contains("tool-changed") {
+        output.line(format!(
+            "  its definition is now {}; marque tool accept {} …",
+            text(&call, "definition"),
+            text(&call, "resource")
+        ));
+    }
     if standing == "pending" {
         output.line(format!("  marque elevation approve {}", text(held, "id")));
     }
@@ -97,6 +105,7 @@ fn print_held(context: &Context<'_>, held: &Value) {
 
 pub async fn revoke(context: &Context<'_>, target: &str, why: &str) -> Result<()> {
     let output = context.output;
+    let target: Target = target.parse().map_err(|e| Failure::input(format!("{e}")))?;
     let revoked: Revoked = context.client().await?.post("/v1/revocations", &json!({ "target": target, "why": why })).await?;
     output.show(&revoked, || {
         output.line(format!("{} {} (epoch {})", output.paint(Tone::Bad, "revoked"), revoked.target, revoked.epoch.0));

@@ -75,6 +75,11 @@ fn classify(method: &str) -> Class {
 }
 
 impl Mcp {
+    /// Ends what was started for callers that have ended.
+    pub async fn sweep(&self, engine: &Engine) {
+        self.upstreams.sweep(engine).await;
+    }
+
     /// Answers one HTTP request to a service's MCP endpoint.
     pub async fn handle(&self, asked: Asked) -> Answer {
         let passage = match asked.engine.passage(asked.lease, &asked.service) {

@@ -107,6 +107,14 @@ impl Upstreams {
         }
     }
 
+    /// Ends the servers whose holders have ended.
+    pub async fn sweep(&self, engine: &Engine) {
+        let alive = |holder: &Option<(InstanceId, TaskId)>| {
+            holder.is_none_or(|(instance, _)| engine.state().check_instance(instance).is_ok())
+        };
+        self.processes.lock().await.retain(|(_, holder), p| p.running() && alive(holder));
+    }
+
     /// The started server for a key, started if there is none that runs.
     async fn process(
         &self,
@@ -117,9 +125,7 @@ impl Upstreams {
         secrets: &[marque_core::resource::InjectedVariable],
     ) -> Result<Arc<Process>, UpstreamError> {
         let mut processes = self.processes.lock().await;
-        processes.retain(|(_, holder), p| {
-            p.running() && holder.is_none_or(|(instance, _)| engine.state().check_instance(instance).is_ok())
-        });
+        processes.retain(|_, process| process.running());
         if let Some(process) = processes.get(&key) {
             return Ok(Arc::clone(process));
         }

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use marque_core::attestation::Instance;
 use marque_core::identity::{Identity, Lifecycle};
-use marque_core::resource::Resource;
-use marque_core::{PersonId, finding::Finding};
+use marque_core::resource::{Resource, ResourceId};
+use marque_core::{Digest, PersonId, finding::Finding};
 use marque_engine::desired::Desired;
 use marque_engine::{Applied, Change, EngineError};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,17 @@ pub async fn move_identity(State(api): State<Api>, Person(by): Person, Body(step
 
 pub async fn resources(State(api): State<Api>, _: Person) -> Answer<Vec<Resource>> {
     Ok(Json(api.engine.state().resources.values().cloned().collect()))
+}
+
+/// A tool's definition, as a held call names it.
+#[derive(Deserialize)]
+pub struct Definition {
+    tool: ResourceId,
+    definition: Digest,
+}
+
+pub async fn accept_tool(State(api): State<Api>, Person(by): Person, Body(seen): Body<Definition>) -> Answer<()> {
+    Ok(Json(api.engine.accept_tool(&by, &seen.tool, seen.definition).await?))
 }
 
 #[derive(Deserialize)]

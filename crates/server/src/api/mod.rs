@@ -39,6 +39,7 @@ pub fn router(api: Api, peer: Option<Peer>) -> Router {
         .route("/v1/identities", get(inventory::identities))
         .route("/v1/identities/state", post(inventory::move_identity))
         .route("/v1/resources", get(inventory::resources))
+        .route("/v1/tools/accept", post(inventory::accept_tool))
         .route("/v1/instances", get(inventory::instances))
         .route("/v1/people", get(inventory::people).post(inventory::add_person))
         .route("/v1/findings", get(inventory::findings))

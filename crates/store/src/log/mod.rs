@@ -11,7 +11,7 @@ mod writer;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::task::{Context, Poll};
 
 use tokio::sync::{oneshot, watch};
@@ -36,6 +36,7 @@ pub struct Log {
     queue: Mutex<Queue>,
     segments: Arc<Segments>,
     durable: watch::Receiver<u64>,
+    stopped: Arc<OnceLock<String>>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -81,12 +82,13 @@ impl Log {
         let next = segments.end();
         let (durable_tx, durable) = watch::channel(next);
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(Arc::clone(&segments), queue, durable_tx)?;
+        let stopped = Arc::new(OnceLock::new());
+        let writer = Writer::new(Arc::clone(&segments), queue, durable_tx, Arc::clone(&stopped))?;
         let handle = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run())
             .map_err(StoreError::io("start the writer for", dir))?;
-        Ok(Self { queue: Mutex::new(Queue { next, jobs: Some(jobs) }), segments, durable, writer: Some(handle) })
+        Ok(Self { queue: Mutex::new(Queue { next, jobs: Some(jobs) }), segments, durable, stopped, writer: Some(handle) })
     }
 
     /// Queues entries as one atomic append. The order of calls is the order of entries.
@@ -116,6 +118,14 @@ impl Log {
     /// Follows how many entries are durable.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.durable.clone()
+    }
+
+    /// An error once a write has failed: nothing is accepted any more.
+    pub fn check(&self) -> Result<()> {
+        match self.stopped.get() {
+            Some(why) => Err(StoreError::Stopped { why: why.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Durable entries from index `from` on, whole batches, about `bytes` bytes of them; empty at the end.

@@ -1,7 +1,7 @@
 //! The one thread that writes: natural batching, and a stop for good at the first failed write.
 
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use tokio::sync::{oneshot, watch};
 
@@ -21,6 +21,8 @@ pub(super) struct Writer {
     segments: Arc<Segments>,
     queue: mpsc::Receiver<Job>,
     durable: watch::Sender<u64>,
+    /// Why the log has stopped, once it has.
+    stopped: Arc<OnceLock<String>>,
     spares: mpsc::Receiver<Result<PathBuf>>,
     preparer: std::thread::JoinHandle<()>,
     tail: Option<Tail>,
@@ -28,7 +30,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(segments: Arc<Segments>, queue: mpsc::Receiver<Job>, durable: watch::Sender<u64>) -> Result<Self> {
+    pub(super) fn new(
+        segments: Arc<Segments>,
+        queue: mpsc::Receiver<Job>,
+        durable: watch::Sender<u64>,
+        stopped: Arc<OnceLock<String>>,
+    ) -> Result<Self> {
         // A rendezvous channel: while one prepared file waits to be taken, no other is made.
         let (give, spares) = mpsc::sync_channel(0);
         let tail = segments.tail();
@@ -37,20 +44,19 @@ impl Writer {
             .name("log-prepare".into())
             .spawn(move || while give.send(preparer.prepare()).is_ok() {})
             .map_err(|source| crate::StoreError::Io { what: "start a thread for", path: PathBuf::from("log"), source })?;
-        Ok(Self { segments, queue, durable, spares, preparer, tail, buffer: Vec::new() })
+        Ok(Self { segments, queue, durable, stopped, spares, preparer, tail, buffer: Vec::new() })
     }
 
     pub(super) fn run(mut self) {
-        let mut stopped: Option<String> = None;
         while let Ok(job) = self.queue.recv() {
             let jobs = self.gather(job);
             // After a failed write nobody knows what is on the disk: nothing more is accepted, and nothing is retried.
-            let result = match &stopped {
-                Some(why) => Err(why.clone()),
+            let result = match self.stopped.get().cloned() {
+                Some(why) => Err(why),
                 None => self.commit(&jobs).map_err(|e| describe(&e)),
             };
             if let Err(why) = &result {
-                stopped = Some(why.clone());
+                let _ = self.stopped.set(why.clone());
             }
             for job in jobs {
                 let _ = job.done.send(result.clone().map(|()| job.first));
