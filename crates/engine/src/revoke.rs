@@ -36,26 +36,31 @@ impl Engine {
     /// INVARIANT (I4 revocation is monotone): each revocation takes the next epoch, in the log's order.
     pub async fn revoke(&self, by: &Caller, target: Target, why: &str) -> Result<Revoked> {
         by.person()?;
-        let mut revoked = self
+        let (mut revoked, before) = self
             .commit(by.by(), |state, _| {
                 known(state, &target)?;
                 let epoch = state.epoch.next();
                 let body = Body::Revoked { target: target.clone(), epoch, why: why.chars().take(500).collect() };
+                let before = state.revocations.get(&target).copied().unwrap_or_default();
                 let active = |i: &&Identity| i.state == Lifecycle::Active;
                 let suspended = state.hit_identities(&target).filter(active).map(|i| i.id.clone()).collect();
-                Ok((Revoked { target: target.clone(), epoch, tasks: 0, leases: BTreeMap::new(), suspended }, vec![body]))
+                Ok((
+                    (Revoked { target: target.clone(), epoch, tasks: 0, leases: BTreeMap::new(), suspended }, before),
+                    vec![body],
+                ))
             })
             .await?;
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
-        self.count_below(&mut revoked);
+        self.count_below(&mut revoked, before);
         Ok(revoked)
     }
 
     /// Counts what hung from the target: after the fact, so that a large tree costs the revocation nothing.
-    fn count_below(&self, revoked: &mut Revoked) {
+    /// What carries an epoch below `before` had ended with an earlier revocation of the same target.
+    fn count_below(&self, revoked: &mut Revoked, before: Epoch) {
         let state = self.state();
-        revoked.tasks = state.tasks.values().filter(|t| state.task_hangs_from(t, &revoked.target)).count();
-        for lease in state.leases.values().filter(|l| state.lease_hangs_from(l, &revoked.target)) {
+        revoked.tasks = state.tasks.values().filter(|t| t.epoch >= before && state.task_hangs_from(t, &revoked.target)).count();
+        for lease in state.leases.values().filter(|l| l.epoch >= before && state.lease_hangs_from(l, &revoked.target)) {
             *revoked.leases.entry(lease.class).or_default() += 1;
         }
     }

@@ -4,6 +4,7 @@ use marque_core::finding::Problem;
 use marque_core::id::LeaseId;
 use marque_core::identity::Lifecycle;
 use marque_core::resource::Action;
+use marque_core::revocation::Target;
 use marque_engine::{Engine, State};
 
 use crate::journal::Checked;
@@ -81,7 +82,8 @@ impl Sim<'_> {
     fn owners_are_known_or_found(&self, engine: &Engine) -> Checked {
         let findings = engine.findings();
         for (id, known) in &self.model.identities {
-            let missing = known.state != Lifecycle::Retired && !self.model.people.contains(&known.owner);
+            let revoked = self.model.revocations.contains_key(&Target::Owner(known.owner.clone()));
+            let missing = known.state != Lifecycle::Retired && (revoked || !self.model.people.contains(&known.owner));
             let subject = id.to_string();
             let found = findings.iter().any(|f| f.problem == Problem::NoOwner && f.subject == subject);
             self.check("I8", found == missing, || format!("`{id}` is of `{}`: found {found}, should be {missing}", known.owner))?;

@@ -3,7 +3,7 @@
 use marque_core::elevation::{ElevationError, Status};
 use marque_core::id::{ElevationId, LeaseId};
 use marque_core::revocation::Target;
-use marque_engine::{ActionRequest, Caller, EngineError};
+use marque_engine::{ActionRequest, Caller, EngineError, Verdict};
 use serde_json::{Value, json};
 
 use crate::world::{Agent, BOB, LEAD, OWNER, WORKER, World, answered, call, manifest, person, policy, spiffe};
@@ -92,7 +92,12 @@ async fn a_refusal_is_final() {
     assert_eq!(view.elevation.status, Status::Refused { by: person(BOB) });
     let error = world.engine.approve(&world.admin, held).await.unwrap_err();
     assert!(matches!(error, EngineError::Elevation(ElevationError::NotPending(..))), "{error}");
-    assert_ne!(world.held(letter(lease, json!({}))).await, held, "a new request is a new question");
+    let again = world.engine.authorize(letter(lease, json!({}))).await.unwrap();
+    assert!(
+        matches!(&again, Verdict::Deny { reasons, .. } if reasons[0].policy == "refused"),
+        "asking again does not wear people down: {again:?}"
+    );
+    assert_ne!(world.held(letter(lease, json!({ "other": 1 }))).await, held, "another call is another question");
     let unknown = world.engine.approve(&world.admin, ElevationId::from_bytes([1; 16])).await.unwrap_err();
     assert!(matches!(unknown, EngineError::NotFound { .. }), "{unknown}");
 }

@@ -9,7 +9,7 @@ use marque_engine::sha256;
 use serde_json::json;
 
 use crate::client::{VERSION, call, modern, post, values};
-use crate::world::{SECRET, World};
+use crate::world::{LEAD, SECRET, World};
 
 #[tokio::test]
 async fn an_allowed_call_goes_on_once_and_as_it_was() {
@@ -51,7 +51,7 @@ async fn an_allowed_call_goes_on_once_and_as_it_was() {
 #[tokio::test]
 async fn a_denied_call_goes_nowhere() {
     let world = World::start().await;
-    let (mut client, task) = world.at_work(crate::world::LEAD, Some("invoke:tool:crm/drop invoke:tool:crm/ghost")).await;
+    let (mut client, task) = world.at_work(LEAD, Some("invoke:tool:crm/drop invoke:tool:crm/ghost")).await;
     let got = client.ask(call("drop", json!({}))).await;
     assert_eq!((got.decision().as_str(), got.rule().as_str()), ("deny", "never-drop"));
     assert!(got.marque()["elevation"].is_null());

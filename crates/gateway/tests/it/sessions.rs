@@ -5,7 +5,7 @@ use http_body_util::BodyExt as _;
 use marque_core::revocation::Target;
 use serde_json::json;
 
-use crate::client::{Client, bare, legacy, read, values};
+use crate::client::{Client, bare, legacy, post, read, values};
 use crate::server::{FIRST, LAST};
 use crate::world::{LEAD, OTHER, SECRET, World, eventually, within};
 
@@ -25,7 +25,7 @@ async fn a_session_is_its_openers_only() {
     let got = client.ask(find(&session)).await;
     assert_eq!(got.decision(), "allow");
     assert_eq!(got.result().get("isError"), None);
-    assert_eq!(values(&world.server.seen().pop().unwrap().headers, "mcp-session-id"), [session.clone()]);
+    assert_eq!(values(&world.server.seen().pop().unwrap().headers, "mcp-session-id"), std::slice::from_ref(&session));
 
     let before = world.server.seen().len();
     let (same_agent, _) = world.at_work(LEAD, None).await;
@@ -44,7 +44,7 @@ async fn a_session_is_its_openers_only() {
     assert_eq!(world.server.seen().len(), before, "nothing of that went on");
 
     assert_eq!(client.ask(legacy("ping", json!({}), Some(&session))).await.status, StatusCode::OK);
-    let ended = client.ask(bare("DELETE", "/mcp/crm", &[("mcp-session-id", &session)])).await;
+    let ended = client.ask(bare("DELETE", "/mcp/crm", &[("mcp-session-id", session.as_str())])).await;
     assert!(ended.status.is_success());
 }
 
@@ -71,7 +71,7 @@ async fn notifications_pass() {
     let mut client = world.client().await;
     let session = open(&mut client).await;
     let body = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    let got = client.ask(crate::client::post(body, &[("mcp-session-id", &session)])).await;
+    let got = client.ask(post(body, &[("mcp-session-id", session.as_str())])).await;
     assert_eq!(got.status, StatusCode::ACCEPTED);
     assert_eq!(&world.server.seen().pop().unwrap().body[..], body.as_bytes());
 }
@@ -81,8 +81,8 @@ async fn a_stream_from_the_server_passes() {
     let world = World::start().await;
     let mut client = world.client().await;
     let session = open(&mut client).await;
-    let mut response =
-        client.send(bare("GET", "/mcp/crm", &[("mcp-session-id", &session), ("authorization", "Bearer mine")])).await;
+    let headers = [("mcp-session-id", session.as_str()), ("authorization", "Bearer mine")];
+    let mut response = client.send(bare("GET", "/mcp/crm", &headers)).await;
     assert_eq!(values(response.headers(), "content-type"), ["text/event-stream"]);
     assert_eq!(read(&mut response, FIRST.len()).await, FIRST.as_bytes());
     let seen = world.server.seen().pop().unwrap();

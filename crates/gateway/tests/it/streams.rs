@@ -4,6 +4,7 @@ use http_body_util::BodyExt as _;
 use marque_core::record::{Ending, Outcome};
 use marque_core::revocation::Target;
 use marque_engine::sha256;
+use marque_gateway::Peer;
 use serde_json::json;
 
 use crate::client::{call, read, record_of};
@@ -98,7 +99,7 @@ async fn a_revocation_cuts_an_open_stream() {
         assert!(within(response.into_body().collect()).await.is_err(), "{what}");
         assert_eq!(world.outcome(record).await, first_piece(Ending::Cut), "{what}");
         eventually("the server's end of it", || (world.server.left() == 1).then_some(())).await;
-        let refused = world.connect(marque_gateway::Peer::Session(decided.lease)).await.ask(call("find", json!({}))).await;
+        let refused = world.connect(Peer::Session(decided.lease)).await.ask(call("find", json!({}))).await;
         assert_eq!(refused.status, 401, "{what}");
         assert_eq!(world.server.calls("find"), 1, "{what}");
     }
@@ -111,8 +112,8 @@ async fn a_call_that_nobody_waits_for_is_abandoned() {
     let mut client = world.client().await;
     assert_eq!(client.ask(call("find", json!({}))).await.decision(), "allow");
     world.server.mode(Mode::Stalls);
-    let peer = world.rows()[0].decided.lease;
-    let mut leaving = world.connect(marque_gateway::Peer::Session(peer)).await;
+    let lease = world.rows()[0].decided.lease;
+    let mut leaving = world.connect(Peer::Session(lease)).await;
     let request = call("find", json!({ "q": "Bob" }));
     tokio::select! {
         _ = leaving.send(request) => panic!("it does not answer"),

@@ -1,0 +1,113 @@
+//! A Workload API client of the test's own: gRPC over HTTP/2 on one end of a pair of Unix sockets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use marque_engine::Engine;
+use marque_server::{AnyAuthority, http, peer_of, workload};
+use prost::Message;
+use tokio::net::UnixStream;
+
+use crate::world::within;
+
+/// The security header, as every client sends it.
+pub(crate) const MARK: Option<&str> = Some("true");
+
+/// A connection to the Workload API, by this process.
+pub(crate) struct Socket(SendRequest<Full<Bytes>>);
+
+/// A call under way.
+pub(crate) struct Call {
+    body: Incoming,
+    buffer: Vec<u8>,
+    code: Option<u16>,
+}
+
+impl Socket {
+    pub(crate) async fn open(engine: &Arc<Engine>) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let peer = peer_of(&theirs).unwrap();
+        assert_eq!(peer.pid, std::process::id());
+        tokio::spawn(http(AnyAuthority::new(theirs), workload::service(Arc::clone(engine), peer, None)));
+        let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(ours))).await.unwrap();
+        tokio::spawn(connection);
+        Self(sender)
+    }
+
+    /// Calls a method, with this value of the security header.
+    pub(crate) async fn call(&self, method: &str, message: &impl Message, mark: Option<&str>) -> Call {
+        let bytes = message.encode_to_vec();
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        let frame = [&[0], &length[..], &bytes[..]].concat();
+        let mut builder = Request::post(format!("http://localhost/SpiffeWorkloadAPI/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(mark) = mark {
+            builder = builder.header("workload.spiffe.io", mark);
+        }
+        let request = builder.body(Full::new(Bytes::from(frame))).unwrap();
+        let mut sender = self.0.clone();
+        let response = within(async {
+            sender.ready().await.unwrap();
+            sender.send_request(request).await.unwrap()
+        })
+        .await;
+        assert_eq!(response.status(), 200);
+        let code = status(response.headers());
+        Call { body: response.into_body(), buffer: Vec::new(), code }
+    }
+
+    /// The one answer of a method, or the status that it was refused with.
+    pub(crate) async fn ask<T: Message + Default>(&self, method: &str, message: &impl Message) -> Result<T, u16> {
+        self.call(method, message, MARK).await.next().await
+    }
+
+    /// The status that a method ends with at once.
+    pub(crate) async fn refused(&self, method: &str, message: &impl Message, mark: Option<&str>) -> Option<u16> {
+        let next: Result<Vec<u8>, u16> = self.call(method, message, mark).await.raw().await;
+        next.err()
+    }
+}
+
+impl Call {
+    /// The next message, or the status that ended the call.
+    pub(crate) async fn next<T: Message + Default>(&mut self) -> Result<T, u16> {
+        self.raw().await.map(|message| T::decode(message.as_slice()).unwrap())
+    }
+
+    async fn raw(&mut self) -> Result<Vec<u8>, u16> {
+        within(async {
+            loop {
+                if let Some(message) = self.whole() {
+                    return Ok(message);
+                }
+                if let Some(code) = self.code {
+                    return Err(code);
+                }
+                let frame = self.body.frame().await.expect("a call ends with a status").unwrap();
+                match frame.into_data() {
+                    Ok(data) => self.buffer.extend_from_slice(&data),
+                    Err(frame) => self.code = frame.trailers_ref().and_then(status),
+                }
+            }
+        })
+        .await
+    }
+
+    /// A flag byte and a length stand before each message.
+    fn whole(&mut self) -> Option<Vec<u8>> {
+        let length = u32::from_be_bytes(self.buffer.get(1..5)?.try_into().unwrap()) as usize;
+        let message = self.buffer.get(5..5 + length)?.to_vec();
+        self.buffer.drain(..5 + length);
+        Some(message)
+    }
+}
+
+fn status(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status").map(|code| code.to_str().unwrap().parse().unwrap())
+}

@@ -1,0 +1,14 @@
+//! The surfaces in process: the administration API, the token endpoint and the Workload API, before a real engine.
+
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod grpc;
+#[cfg(test)]
+mod oauth;
+#[cfg(test)]
+mod routes;
+#[cfg(test)]
+mod workload;
+#[cfg(test)]
+mod world;
