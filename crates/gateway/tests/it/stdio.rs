@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 use marque_core::record::Ending;
+use marque_core::revocation::Target;
 use marque_engine::sha256;
 use serde_json::{Value, json};
 
 use crate::client::{Asked, Got, VERSION, modern, post};
-use crate::world::{LEAD, SECRET, World};
+use crate::world::{LEAD, OTHER, SECRET, World, eventually};
 
 fn local(mut request: Asked) -> Asked {
     *request.uri_mut() = "/mcp/local".parse().unwrap();
@@ -61,6 +62,25 @@ async fn two_holders_never_share_a_server() {
     let [theirs, ..] = told(&other.ask(ask_env(&json!(1))).await);
     assert_eq!(mine, again);
     assert_ne!(mine, theirs, "another task is another holder");
+}
+
+#[tokio::test]
+async fn a_server_ends_with_its_holder() {
+    let world = World::start().await;
+    let ((mut one, _), (mut other, _)) = (world.at_work(LEAD, None).await, world.at_work(OTHER, None).await);
+    let [ending, ..] = told(&one.ask(ask_env(&json!(1))).await);
+    let [staying, ..] = told(&other.ask(ask_env(&json!(1))).await);
+    world.gateway.sweep().await;
+    assert_eq!(told(&one.ask(ask_env(&json!(2))).await)[0], ending, "its holder is alive");
+    let instance = world.agent(LEAD).await.instance.id;
+    world.engine.revoke(&world.admin, Target::Instance(instance), "test").await.unwrap();
+    world.gateway.sweep().await;
+    // Gone, or dead and not yet collected.
+    let stat = format!("/proc/{ending}/stat");
+    let ended = || std::fs::read_to_string(&stat).map_or(Some(()), |stat| stat.contains(") Z ").then_some(()));
+    eventually("the end of its server", ended).await;
+    assert_eq!(told(&other.ask(ask_env(&json!(2))).await)[0], staying);
+    assert_eq!(one.ask(ask_env(&json!(3))).await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

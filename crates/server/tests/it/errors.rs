@@ -43,7 +43,11 @@ async fn a_body_or_a_question_that_makes_no_sense_is_invalid() {
         ("POST", "/v1/revocations", r#"{"target":"everything"}"#.to_owned()),
         ("POST", "/v1/revocations", r#"{"why":"no target"}"#.to_owned()),
         ("GET", "/v1/tasks?limit=many", String::new()),
+        ("GET", "/v1/tasks?limit=1001", String::new()),
+        ("GET", "/v1/elevations?limit=1001", String::new()),
+        ("GET", "/v1/records?limit=1001", String::new()),
         ("GET", "/v1/records?task=x", String::new()),
+        ("POST", "/v1/tools/accept", r#"{"tool":"tool:crm/find","definition":"sha256:1"}"#.to_owned()),
         ("GET", "/v1/who-can?action=fly&resource=tool:crm/find", String::new()),
         ("GET", "/v1/who-can?action=invoke", String::new()),
         ("GET", "/v1/records/x", String::new()),
@@ -67,6 +71,7 @@ async fn what_is_not_known_is_not_found() {
     let [finish, approve, refuse, record] =
         ["tasks/task_X/finish", "elevations/elev_X/approve", "elevations/elev_X/refuse", "records/rec_X"]
             .map(|path| format!("/v1/{}", path.replace('X', ULID)));
+    let digest = format!("sha256:{}", "0".repeat(64));
     let revoke = |target: &str| json!({ "target": target, "why": "test" }).to_string();
     let cases = [
         ("POST", finish.as_str(), String::new()),
@@ -78,6 +83,7 @@ async fn what_is_not_known_is_not_found() {
         ("POST", "/v1/revocations", revoke(&format!("lease_{ULID}"))),
         ("POST", "/v1/tasks", json!({ "identity": "agent/nobody", "purpose": "test" }).to_string()),
         ("POST", "/v1/identities/state", json!({ "identity": "agent/nobody", "to": "suspended" }).to_string()),
+        ("POST", "/v1/tools/accept", json!({ "tool": "tool:crm/none", "definition": digest }).to_string()),
         ("GET", "/v1/instances?identity=agent/nobody", String::new()),
         ("GET", "/v1/records?identity=agent/nobody", String::new()),
         ("GET", "/v1/can?identity=agent/nobody", String::new()),

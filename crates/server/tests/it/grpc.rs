@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marque_engine::Engine;
-use marque_server::{AnyAuthority, http, peer_of, workload};
+use marque_server::{AnyAuthority, peer_of, workload};
 use prost::Message;
 use tokio::net::UnixStream;
 
@@ -33,7 +33,7 @@ impl Socket {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = peer_of(&theirs).unwrap();
         assert_eq!(peer.pid, std::process::id());
-        tokio::spawn(http(AnyAuthority::new(theirs), workload::service(Arc::clone(engine), peer, None)));
+        tokio::spawn(marque_server::http(AnyAuthority::new(theirs), workload::service(Arc::clone(engine), peer, None)));
         let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(ours))).await.unwrap();
         tokio::spawn(connection);
         Self(sender)
@@ -43,7 +43,7 @@ impl Socket {
     pub(crate) async fn call(&self, method: &str, message: &impl Message, mark: Option<&str>) -> Call {
         let bytes = message.encode_to_vec();
         let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
-        let frame = [&[0], &length[..], &bytes[..]].concat();
+        let frame = [&[0_u8][..], &length[..], &bytes[..]].concat();
         let mut builder = Request::post(format!("http://localhost/SpiffeWorkloadAPI/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");

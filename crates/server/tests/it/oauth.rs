@@ -115,9 +115,10 @@ async fn an_agent_gets_a_token_of_its_task() {
     assert_eq!((act.sub, act.act), (spiffe(LEAD).to_string(), None));
     assert!(world.engine.authenticate_token(&token, Some(&lead.workload.thumbprint)).is_ok());
 
-    let narrow = post(&world, Some(&lead), &exchange(&jwt, JWT, &[("task", &id), ("scope", "invoke:tool:crm/find")])).await;
+    let narrow =
+        post(&world, Some(&lead), &exchange(&jwt, JWT, &[("task", id.as_str()), ("scope", "invoke:tool:crm/find")])).await;
     assert_eq!(narrow.json()["scope"], "invoke:tool:crm/find");
-    let wider = post(&world, Some(&lead), &exchange(&jwt, JWT, &[("task", &id), ("scope", "invoke:tool:*")])).await;
+    let wider = post(&world, Some(&lead), &exchange(&jwt, JWT, &[("task", id.as_str()), ("scope", "invoke:tool:*")])).await;
     assert_eq!(refusal(&wider), (StatusCode::BAD_REQUEST, "invalid_scope".to_owned()));
 }
 
@@ -168,7 +169,7 @@ async fn a_request_that_is_not_as_it_should_be_is_refused() {
     let worker = world.agent(WORKER).await;
     assert_eq!(refusal(&post(&world, Some(&worker), &good).await), (StatusCode::BAD_REQUEST, "invalid_request".to_owned()));
     let own = world.jwt(&worker).await;
-    let got = post(&world, Some(&worker), &changed(&good, "subject_token", Some(&own))).await;
+    let got = post(&world, Some(&worker), &changed(&good, "subject_token", Some(own.as_str()))).await;
     assert_eq!(refusal(&got), (StatusCode::BAD_REQUEST, "invalid_request".to_owned()));
 }
 
@@ -179,7 +180,7 @@ async fn a_delegated_token_names_everyone_and_only_narrows() {
     let (lead, worker) = (world.agent(LEAD).await, world.agent(WORKER).await);
     let task = world.task(LEAD, Some("invoke:tool:crm/* delegate:identity:agent/*")).await;
     let (jwt, actor, id) = (world.jwt(&lead).await, world.jwt(&worker).await, task.id.to_string());
-    let parent = token(&post(&world, Some(&lead), &exchange(&jwt, JWT, &[("task", &id)])).await);
+    let parent = token(&post(&world, Some(&lead), &exchange(&jwt, JWT, &[("task", id.as_str())])).await);
     let acting = [("actor_token", actor.as_str()), ("actor_token_type", JWT), ("purpose", "find Bob")];
     let good = exchange(&parent, ACCESS, &acting);
     let child = token(&post(&world, Some(&worker), &good).await);
@@ -198,13 +199,14 @@ async fn a_delegated_token_names_everyone_and_only_narrows() {
         assert_eq!(refusal(&got), (StatusCode::BAD_REQUEST, "invalid_scope".to_owned()), "{wider}");
     }
     // Without the actor token, with that of another, and without a grant to delegate.
-    for fields in [exchange(&parent, ACCESS, &[]), changed(&good, "actor_token", Some(&jwt))] {
+    for fields in [exchange(&parent, ACCESS, &[]), changed(&good, "actor_token", Some(jwt.as_str()))] {
         let got = post(&world, Some(&worker), &fields).await;
         assert_eq!(refusal(&got), (StatusCode::BAD_REQUEST, "invalid_request".to_owned()));
     }
     let got = post(&world, Some(&worker), &exchange(&child, ACCESS, &[])).await;
     assert_eq!(claims_depth(&world, &got), 2, "a holder may narrow its own further");
-    let got = post(&world, Some(&lead), &exchange(&child, ACCESS, &[("actor_token", &jwt), ("actor_token_type", JWT)])).await;
+    let got =
+        post(&world, Some(&lead), &exchange(&child, ACCESS, &[("actor_token", jwt.as_str()), ("actor_token_type", JWT)])).await;
     assert_eq!(refusal(&got), (StatusCode::FORBIDDEN, "access_denied".to_owned()), "the worker was given no grant to delegate");
 }
 

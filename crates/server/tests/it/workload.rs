@@ -136,7 +136,7 @@ async fn a_revocation_ends_the_streams() {
         world.engine.revoke(&world.admin, target, "test").await.unwrap();
         assert_eq!(svids.next::<X509svidResponse>().await.err(), Some(PERMISSION_DENIED), "{what}");
         assert_eq!(bundles.next::<X509BundlesResponse>().await.err(), Some(PERMISSION_DENIED), "{what}");
-        assert!(world.engine.authenticate_certificate(&[&first.svids[0].x509_svid]).is_err(), "{what}");
+        assert!(world.engine.authenticate_certificate(&[first.svids[0].x509_svid.as_slice()]).is_err(), "{what}");
         if what == "identity" {
             assert_eq!(statuses(&socket, MARK).await, [Some(PERMISSION_DENIED); 5]);
         }
