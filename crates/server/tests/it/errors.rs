@@ -99,7 +99,7 @@ async fn what_is_not_known_is_not_found() {
 #[tokio::test]
 async fn what_is_refused_says_so() {
     let world = World::start().await;
-    let above = json!({ "identity": LEAD, "purpose": "test", "scope": "write:dataset:*" }).to_string();
+    let above = json!({ "identity": LEAD, "purpose": "test", "scope": ["write:dataset:*"] }).to_string();
     let got = world.admin("POST", "/v1/tasks", &above).await;
     assert_eq!((got.status, got.code().as_str()), (StatusCode::CONFLICT, "refused"));
     let good = json!({ "identity": LEAD, "purpose": "test" }).to_string();
