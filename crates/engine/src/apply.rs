@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use marque_core::Digest;
 use marque_core::event::{Body, By};
 use marque_core::identity::{Identity, Lifecycle};
-use marque_core::resource::{Resource, ResourceId};
+use marque_core::resource::{Resource, ResourceId, ResourceKind};
 use marque_core::state::State;
 use marque_policy::{BASELINE, PolicyFile, SCHEMA, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ impl Engine {
     pub async fn accept_tool(&self, by: &Caller, tool: &ResourceId, definition: Digest) -> Result<()> {
         by.person()?;
         self.commit(by.by(), |state, _| {
-            if !state.resources.contains_key(tool) {
+            if tool.kind() != ResourceKind::Tool || !state.resources.contains_key(tool) {
                 return Err(EngineError::not_found("tool", tool));
             }
             Ok(((), vec![Body::ToolPinned { tool: tool.clone(), definition }]))

@@ -34,6 +34,16 @@ impl Right {
         }
     }
 
+    /// Waits until it no longer holds.
+    pub async fn ended(&self, engine: &Engine) {
+        let mut changes = engine.watch_ended();
+        while self.alive(engine) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Records the end, where there is something to record.
     pub fn settle(self, outcome: Outcome) {
         if let Self::Permit(permit) = self {
@@ -85,27 +95,28 @@ struct Carrier {
 
 impl Carrier {
     async fn run(mut self, mut body: BoxBody<Bytes, BodyError>, tx: mpsc::Sender<FrameResult>, right: Right) {
+        let mut waiting: Option<Frame<Bytes>> = None;
         let ending = loop {
             if !right.alive(&self.engine) {
-                let _ = tx.send(Err(BodyError("the authority for this stream was revoked".into()))).await;
+                // A caller that does not read is not waited for.
+                let _ = tx.try_send(Err(BodyError("the authority for this stream was revoked".into())));
                 break Ending::Cut;
             }
             tokio::select! {
-                frame = body.frame() => match frame {
+                frame = body.frame(), if waiting.is_none() => match frame {
                     None => break Ending::Answered,
                     Some(Err(error)) => {
-                        let _ = tx.send(Err(error)).await;
+                        let _ = tx.try_send(Err(error));
                         break Ending::Truncated;
                     }
-                    Some(Ok(frame)) => {
-                        if let Some(data) = frame.data_ref() {
-                            self.hasher.update(data);
-                            self.bytes = self.bytes.saturating_add(data.len() as u64);
-                        }
-                        if tx.send(Ok(frame)).await.is_err() {
-                            break Ending::Truncated;
-                        }
+                    Some(Ok(frame)) => waiting = Some(frame),
+                },
+                place = tx.reserve(), if waiting.is_some() => match (place, waiting.take()) {
+                    (Ok(place), Some(frame)) => {
+                        self.count(&frame);
+                        place.send(Ok(frame));
                     }
+                    _ => break Ending::Truncated,
                 },
                 changed = self.ended.changed() => if changed.is_err() { break Ending::Cut },
                 () = tx.closed() => break Ending::Truncated,
@@ -113,6 +124,13 @@ impl Carrier {
         };
         let response = Some(Digest::from_bytes(self.hasher.finalize().into()));
         right.settle(Outcome { ending, status: self.status, response, bytes: self.bytes });
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.hasher.update(data);
+            self.bytes = self.bytes.saturating_add(data.len() as u64);
+        }
     }
 }
 

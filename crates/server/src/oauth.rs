@@ -104,7 +104,8 @@ fn parse(engine: &Engine, client: Workload, request: TokenRequest) -> Result<Exc
         let why = format!("`{target}` is not a target here: tokens are for `{}`", engine.gateway());
         return Err(TokenError(StatusCode::BAD_REQUEST, "invalid_target", why));
     }
-    let scope: Option<Scope> = match request.scope {
+    // A parameter without a value counts as left out (RFC 6749 §3.2).
+    let scope: Option<Scope> = match request.scope.filter(|s| !s.trim().is_empty()) {
         Some(text) => Some(
             text.parse()
                 .map_err(|e: marque_core::ParseError| TokenError(StatusCode::BAD_REQUEST, "invalid_scope", e.to_string()))?,

@@ -33,6 +33,12 @@ pub fn bind_unix(path: &Path, mode: u32) -> std::io::Result<UnixListener> {
         let why = format!("the path of a socket has at most {MAX_SOCKET_PATH} bytes: choose a shorter state directory");
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, why));
     }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::AddrInUse,
+            format!("`{}` is in use by another process", path.display()),
+        ));
+    }
     if let Err(error) = std::fs::remove_file(path)
         && error.kind() != std::io::ErrorKind::NotFound
     {

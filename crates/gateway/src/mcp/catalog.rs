@@ -63,13 +63,16 @@ impl Catalog {
     }
 
     /// Takes in a whole list of tools, and registers the definitions of tools that had none.
-    pub async fn take(&self, engine: &Engine, service: &ResourceId, tools: &[Value]) {
+    async fn take(&self, engine: &Engine, service: &ResourceId, tools: &[Value]) {
         let named = |tool: &Value| {
             let name = tool.get("name")?.as_str()?;
             let id = ResourceId::new(ResourceKind::Tool, &format!("{}/{name}", service.name())).ok()?;
             Some((id, definition_digest(tool)))
         };
-        let list: Vec<(ResourceId, Digest)> = tools.iter().filter_map(named).collect();
+        let named: Vec<(ResourceId, Digest)> = tools.iter().filter_map(named).collect();
+        // A name that stands twice means two tools, and nobody knows which one would be called.
+        let once = |id: &ResourceId| named.iter().filter(|(other, _)| other == id).count() == 1;
+        let list: Vec<(ResourceId, Digest)> = named.iter().filter(|(id, _)| once(id)).cloned().collect();
         if let Err(error) = engine.pin_tools(&list).await {
             tracing::error!(%service, "tool definitions were not registered: {}", error.chain());
         }

@@ -7,13 +7,13 @@ use marque_core::resource::{ResourceId, ResourceKind};
 use serde_json::{Value, json};
 
 use super::Asked;
-use super::catalog::{Catalog, MAX_LIST};
+use super::catalog::MAX_LIST;
 use crate::reply::{self, Answer, body};
 use crate::upstream::UpstreamResponse;
 
 /// The upstream's list without the tools that the caller may not call. A filtered list is the caller's own
 /// (`cacheScope: private`, MCP 2026-07-28).
-pub async fn filtered(catalog: &Catalog, asked: &Asked, response: UpstreamResponse, modern: bool) -> Answer {
+pub async fn filtered(asked: &Asked, response: UpstreamResponse, modern: bool) -> Answer {
     let (mut parts, stream) = response.into_parts();
     let failed = |why: String| reply::json(StatusCode::BAD_GATEWAY, &json!({ "error": why }));
     let bytes = match Limited::new(stream, MAX_LIST).collect().await {
@@ -24,11 +24,7 @@ pub async fn filtered(catalog: &Catalog, asked: &Asked, response: UpstreamRespon
         return failed("the list of tools is not one JSON-RPC message".into());
     };
     if let Some(result) = message.get_mut("result").and_then(Value::as_object_mut) {
-        let whole = result.get("nextCursor").is_none() && asked_from_the_start(&asked.body);
         if let Some(tools) = result.get_mut("tools").and_then(Value::as_array_mut) {
-            if whole {
-                catalog.take(&asked.engine, &asked.service, tools).await;
-            }
             tools.retain(|tool| shown(asked, tool));
         }
         if modern {
@@ -37,10 +33,6 @@ pub async fn filtered(catalog: &Catalog, asked: &Asked, response: UpstreamRespon
     }
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Answer::from_parts(parts, body(message.to_string()))
-}
-
-fn asked_from_the_start(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|m| m.pointer("/params/cursor").is_none())
 }
 
 fn shown(asked: &Asked, tool: &Value) -> bool {

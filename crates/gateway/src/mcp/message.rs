@@ -81,7 +81,29 @@ impl<'a> Parsed<'a> {
                 _ => {}
             }
         }
+        self.compare_parameters(headers)
+    }
+
+    /// A copied parameter must be one of the call's values: an upstream may act on the header.
+    fn compare_parameters(&self, headers: &HeaderMap) -> Result<(), Box<Answer>> {
+        for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("mcp-param-")) {
+            let value = decoded(value.as_bytes());
+            if !value.is_some_and(|v| has_value(&self.params, &v)) {
+                return Err(bad(self.id, code::HEADER_MISMATCH, &format!("header `{name}` differs from the body")));
+            }
+        }
         Ok(())
+    }
+}
+
+fn has_value(tree: &Value, wanted: &str) -> bool {
+    match tree {
+        Value::Object(map) => map.values().any(|v| has_value(v, wanted)),
+        Value::Array(list) => list.iter().any(|v| has_value(v, wanted)),
+        Value::String(text) => text == wanted,
+        Value::Null => false,
+        Value::Bool(value) => value.to_string().as_str() == wanted,
+        Value::Number(number) => number.to_string().as_str() == wanted,
     }
 }
 

@@ -115,7 +115,7 @@ impl Mcp {
                 let right = Right::Passage(passage);
                 let response = self.upstreams.send(&asked.engine, asked.message(Some(&passage)), &right).await;
                 match response {
-                    Ok(response) => list::filtered(&self.catalog, &asked, response, parsed.modern).await,
+                    Ok(response) => list::filtered(&asked, response, parsed.modern).await,
                     Err(error) => {
                         reply::error(StatusCode::BAD_GATEWAY, parsed.id(), code::UPSTREAM, &error.to_string(), Value::Null)
                     }
@@ -175,7 +175,15 @@ impl Mcp {
 
     /// Forwards what has been permitted and carries the answer back.
     async fn go_on(&self, asked: &Asked, passage: &Passage, parsed: &Parsed<'_>, right: Right) -> Answer {
-        match self.upstreams.send(&asked.engine, asked.message(Some(passage)), &right).await {
+        let sent = tokio::select! {
+            sent = self.upstreams.send(&asked.engine, asked.message(Some(passage)), &right) => sent,
+            () = right.ended(&asked.engine) => {
+                right.settle(Outcome { ending: Ending::Cut, status: 0, response: None, bytes: 0 });
+                let why = "the authority for this call was revoked while the upstream was silent";
+                return reply::error(StatusCode::FORBIDDEN, parsed.id(), code::DENIED, why, Value::Null);
+            }
+        };
+        match sent {
             Ok(response) => carry(&asked.engine, response, right),
             Err(error) => {
                 right.settle(Outcome {

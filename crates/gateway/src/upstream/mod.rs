@@ -109,10 +109,12 @@ impl Upstreams {
 
     /// Ends the servers whose holders have ended.
     pub async fn sweep(&self, engine: &Engine) {
-        let alive = |holder: &Option<(InstanceId, TaskId)>| {
-            holder.is_none_or(|(instance, _)| engine.state().check_instance(instance).is_ok())
+        let now = engine.now();
+        let lives = |(instance, task)| {
+            let state = engine.state();
+            state.check_instance(instance).is_ok() && state.check_task(task, now).is_ok()
         };
-        self.processes.lock().await.retain(|(_, holder), p| p.running() && alive(holder));
+        self.processes.lock().await.retain(|(_, holder), process| process.running() && holder.is_none_or(lives));
     }
 
     /// The started server for a key, started if there is none that runs.

@@ -21,7 +21,7 @@ async fn an_allowed_call_goes_on_once_and_as_it_was() {
         ("mcp-protocol-version", VERSION),
         ("mcp-method", "tools/call"),
         ("mcp-name", "find"),
-        ("mcp-param-q", "kept"),
+        ("mcp-param-q", "=?base64?QsO2YiAv?="),
         ("authorization", "Bearer the-agents-own"),
         ("cookie", "a=b"),
         ("x-api-key", "the-agents-own"),
@@ -39,7 +39,7 @@ async fn an_allowed_call_goes_on_once_and_as_it_was() {
     let seen = world.server.seen().pop().unwrap();
     assert_eq!(&seen.body[..], body.as_bytes());
     assert_eq!(values(&seen.headers, "authorization"), [format!("Bearer {SECRET}")]);
-    assert_eq!(values(&seen.headers, "mcp-param-q"), ["kept"]);
+    assert_eq!(values(&seen.headers, "mcp-param-q"), ["=?base64?QsO2YiAv?="]);
     for gone in ["cookie", "x-api-key", "proxy-authorization"] {
         assert!(values(&seen.headers, gone).is_empty(), "{gone}");
     }
@@ -120,4 +120,17 @@ async fn a_server_that_cannot_be_reached_is_a_failure_on_record() {
     let got = client.ask(call("find", json!({}))).await;
     assert_eq!((got.decision().as_str(), got.rule().as_str()), ("deny", "definition-unknown"));
     assert_eq!(world.server.calls("find"), 1);
+}
+
+/// What is decided on the body must not be said otherwise in a header that a server may act on.
+#[tokio::test]
+async fn a_copied_parameter_that_differs_goes_nowhere() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"find","arguments":{"to":"bob"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let headers =
+        [("mcp-protocol-version", VERSION), ("mcp-method", "tools/call"), ("mcp-name", "find"), ("mcp-param-to", "eve")];
+    let got = client.ask(post(body, &headers)).await;
+    assert_eq!((got.status.as_u16(), got.json()["error"]["code"].as_i64()), (400, Some(-32020)));
+    assert_eq!(world.server.calls("find"), 0);
 }

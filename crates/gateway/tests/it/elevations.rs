@@ -113,13 +113,15 @@ async fn a_tool_that_changed_waits_for_a_person() {
     assert_eq!(client.ask(call("find", json!({}))).await.decision(), "allow");
 }
 
+/// What one caller's list says may be meant for that caller alone: only the gateway's own question counts.
 #[tokio::test]
-async fn a_list_that_shows_a_change_is_believed_at_once() {
+async fn a_callers_list_does_not_speak_for_others() {
     let world = World::start().await;
     let mut client = world.client().await;
     assert_eq!(client.ask(call("find", json!({}))).await.decision(), "allow");
     world.server.describe("find", "something else now");
     client.ask(modern("tools/list", json!({}))).await;
+    assert_eq!(client.ask(call("find", json!({}))).await.decision(), "allow", "the gateway has not asked again yet");
+    world.advance(11);
     assert_eq!(client.ask(call("find", json!({}))).await.decision(), "hold");
-    assert_eq!(world.server.calls("find"), 1);
 }

@@ -22,6 +22,7 @@ pub async fn finish_task(State(api): State<Api>, Person(by): Person, Path(id): P
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LaunchRequest {
     identity: String,
     task: TaskId,
@@ -47,6 +48,7 @@ pub async fn approve(State(api): State<Api>, Person(by): Person, Path(id): Path<
 }
 
 #[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Why {
     #[serde(default)]
     why: String,
@@ -63,6 +65,7 @@ pub async fn refuse(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Revocation {
     target: Target,
     #[serde(default)]

@@ -25,6 +25,7 @@ pub async fn identities(State(api): State<Api>, _: Person) -> Answer<Vec<Identit
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Move {
     identity: String,
     to: Lifecycle,
@@ -42,6 +43,7 @@ pub async fn resources(State(api): State<Api>, _: Person) -> Answer<Vec<Resource
 
 /// A tool's definition, as a held call names it.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Definition {
     tool: ResourceId,
     definition: Digest,
@@ -52,6 +54,7 @@ pub async fn accept_tool(State(api): State<Api>, Person(by): Person, Body(seen):
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OfIdentity {
     identity: Option<String>,
 }
@@ -70,6 +73,7 @@ pub async fn people(State(api): State<Api>, _: Person) -> Answer<Vec<PersonId>> 
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewPerson {
     person: PersonId,
 }

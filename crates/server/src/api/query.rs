@@ -47,6 +47,7 @@ pub async fn status(State(api): State<Api>, _: Person) -> Answer<Status> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WhoCan {
     action: Action,
     resource: ResourceId,
@@ -57,6 +58,7 @@ pub async fn who_can(State(api): State<Api>, _: Person, Asked(asked): Asked<WhoC
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Can {
     identity: String,
 }
@@ -66,6 +68,7 @@ pub async fn can(State(api): State<Api>, _: Person, Asked(asked): Asked<Can>) ->
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limit {
     limit: Option<u32>,
 }
@@ -107,6 +110,7 @@ pub async fn elevations(State(api): State<Api>, _: Person, Asked(limit): Asked<L
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Records {
     task: Option<TaskId>,
     identity: Option<String>,
