@@ -138,20 +138,35 @@ fn is_issued_by(child: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bo
     if child.issuer().as_raw() != issuer.subject().as_raw() || child.signature_algorithm != child.tbs_certificate.signature {
         return false;
     }
-    let Some(algorithm) = signature_algorithm(child).filter(|_| child.signature_value.unused_bits == 0) else { return false };
+    let Some((algorithm, encoding)) = signature_algorithm(child).filter(|_| child.signature_value.unused_bits == 0) else {
+        return false;
+    };
+    let signed = child.tbs_certificate.as_ref();
+    if !behind(child.as_raw(), signed).starts_with(encoding) {
+        return false;
+    }
     let key: &[u8] = &issuer.public_key().subject_public_key.data;
     let signature: &[u8] = &child.signature_value.data;
-    UnparsedPublicKey::new(algorithm, key).verify(child.tbs_certificate.as_ref(), signature).is_ok()
+    UnparsedPublicKey::new(algorithm, key).verify(signed, signature).is_ok()
 }
 
-fn signature_algorithm(certificate: &X509Certificate<'_>) -> Option<&'static dyn VerificationAlgorithm> {
+/// What stands in a certificate behind its signed part. No signature covers it and the parser is lenient there, so that
+/// it is held against the one encoding that it may have.
+fn behind<'a>(certificate: &'a [u8], signed: &[u8]) -> &'a [u8] {
+    // The certificate is a sequence: a tag, a length of 1 to 5 bytes, and the signed part first.
+    let start = (2..=6).find(|at| certificate.get(*at..).is_some_and(|rest| rest.starts_with(signed)));
+    start.and_then(|at| certificate.get(at + signed.len()..)).unwrap_or_default()
+}
+
+/// The algorithm of a certificate's signature, and its DER (RFC 5758 §3.2, RFC 4055 §5).
+fn signature_algorithm(certificate: &X509Certificate<'_>) -> Option<(&'static dyn VerificationAlgorithm, &'static [u8])> {
     let oid = &certificate.signature_algorithm.algorithm;
     if *oid == OID_SIG_ECDSA_WITH_SHA256 {
-        Some(&ECDSA_P256_SHA256_ASN1)
+        Some((&ECDSA_P256_SHA256_ASN1, b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02"))
     } else if *oid == OID_SIG_ECDSA_WITH_SHA384 {
-        Some(&ECDSA_P384_SHA384_ASN1)
+        Some((&ECDSA_P384_SHA384_ASN1, b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03"))
     } else if *oid == OID_PKCS1_SHA256WITHRSA {
-        Some(&RSA_PKCS1_2048_8192_SHA256)
+        Some((&RSA_PKCS1_2048_8192_SHA256, b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"))
     } else {
         None
     }

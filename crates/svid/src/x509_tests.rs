@@ -119,7 +119,7 @@ fn no_flipped_byte_verifies() {
     for position in 0..good.len() {
         let mut bad = good.clone();
         bad[position] ^= 1;
-        assert!(verify_x509_svid(&[&bad], &bundle, NOW).is_err(), "byte {position}");
+        assert!(verify_x509_svid(&[&bad], &bundle, NOW).is_err(), "byte {position} of {}", hex::encode(&bad));
     }
     let mut longer = good.clone();
     longer.push(0);
