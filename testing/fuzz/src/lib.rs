@@ -3,6 +3,7 @@
 //! A target never panics on any input, and what it takes, it prints and reads back the same. `marque-fuzz TARGET` looks
 //! for an input that breaks one; the files under `corpus/` replay as ordinary tests.
 
+mod gateway;
 mod ledger;
 mod model;
 mod mutate;
@@ -12,6 +13,7 @@ mod svid;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use gateway::gateway_message;
 pub use ledger::{
     ledger_bundle, ledger_checkpoint, ledger_note, ledger_path, ledger_proof, ledger_tile, ledger_verifier, ledger_verify_log,
 };
@@ -81,6 +83,7 @@ pub const TARGETS: &[Target] = &[
     named("ledger_tile", ledger_tile),
     named("ledger_path", ledger_path),
     named("ledger_verify_log", ledger_verify_log),
+    named("gateway_message", gateway_message),
     named("svid_jwt", svid_jwt),
     named("svid_typed", svid_typed),
     named("svid_x509", svid_x509),
