@@ -1,6 +1,7 @@
 //! JSON that means one thing only: an object with the same key twice is refused, because two readers could see two
-//! different calls in it.
+//! different calls in it. Keys that differ in case alone count as the same: some readers take them for one.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -61,18 +62,38 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Strict, A::Error> {
         let mut map = Map::new();
+        let mut seen = HashSet::new();
         while let Some(key) = access.next_key::<String>()? {
             let Strict(value) = access.next_value()?;
-            if map.insert(key.clone(), value).is_some() {
+            if !seen.insert(folded(&key)) {
                 return Err(A::Error::custom(format!("the key `{key}` stands twice")));
             }
+            map.insert(key, value);
         }
         Ok(Strict(Value::Object(map)))
     }
 }
 
-/// A JSON-RPC 2.0 message, with its identifier as the sender wrote it.
+/// A key without its case, as readers fold it that compare keys without case.
+fn folded(key: &str) -> String {
+    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+/// What comes back from a server: only whose answer it is, is of interest.
 #[derive(Debug, Deserialize)]
+pub struct Returned<'a> {
+    /// The identifier of the request that it answers.
+    #[serde(borrow, default)]
+    pub id: Option<&'a RawValue>,
+    /// There, if it is no answer but a message of the server's own.
+    #[serde(default)]
+    pub method: Option<serde::de::IgnoredAny>,
+}
+
+/// A JSON-RPC 2.0 message of a client, with its identifier as the sender wrote it, and nothing that the standard does not
+/// have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Envelope<'a> {
     /// Always `2.0`.
     pub jsonrpc: String,
@@ -103,10 +124,13 @@ mod tests {
     #[test]
     fn duplicate_keys_are_refused_at_any_depth() {
         assert!(serde_json::from_str::<Strict>(r#"{"a":1,"b":{"a":2}}"#).is_ok());
-        for bad in [r#"{"a":1,"a":2}"#, r#"{"b":[{"a":1,"a":1}]}"#, r#"{"a":1,"\u0061":2}"#] {
+        let kelvin = r#"{"k":1,"\u212a":2}"#;
+        for bad in [r#"{"a":1,"a":2}"#, r#"{"b":[{"a":1,"a":1}]}"#, r#"{"a":1,"\u0061":2}"#, r#"{"to":1,"To":2}"#, kelvin] {
             assert!(serde_json::from_str::<Strict>(bad).is_err(), "{bad}");
         }
-        assert!(serde_json::from_str::<Envelope<'_>>(r#"{"jsonrpc":"2.0","method":"a","method":"b"}"#).is_err());
+        for bad in [r#"{"jsonrpc":"2.0","method":"a","method":"b"}"#, r#"{"jsonrpc":"2.0","method":"a","Method":"b"}"#] {
+            assert!(serde_json::from_str::<Envelope<'_>>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ impl<'a> Parsed<'a> {
         if is_batch(body) {
             return Err(bad(None, code::INVALID_REQUEST, "batches are not supported: send one message"));
         }
-        let envelope: Envelope<'a> = serde_json::from_slice(body).map_err(|e| {
+        let text = std::str::from_utf8(body).map_err(|e| bad(None, code::PARSE, &format!("the body is not UTF-8: {e}")))?;
+        let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|e| {
             let code = if e.is_data() { code::INVALID_REQUEST } else { code::PARSE };
             bad(None, code, &format!("the body is not a JSON-RPC message: {e}"))
         })?;

@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 use super::{UpstreamError, UpstreamResponse};
-use crate::json::Envelope;
+use crate::json::{Envelope, Returned};
 use crate::reply::body;
 
 /// A started MCP server. Dropping it kills the process.
@@ -79,7 +79,7 @@ impl Process {
         let ended = |_| UpstreamError::Unreachable { service: self.service.clone(), why: "it ended before it answered".into() };
         let answer = rx.await.map_err(ended)?;
         drop(forget);
-        let theirs: Envelope<'_> = serde_json::from_slice(&answer).map_err(|_| protocol("its answer is not JSON-RPC"))?;
+        let theirs: Returned<'_> = serde_json::from_slice(&answer).map_err(|_| protocol("its answer is not JSON-RPC"))?;
         let answer_id = theirs.id.ok_or_else(|| protocol("its answer has no identifier"))?;
         let restored = splice(&answer, answer_id, id.get()).ok_or_else(|| protocol("its answer has no identifier"))?;
         Ok(response(StatusCode::OK, restored))
@@ -120,7 +120,7 @@ async fn listen(service: ResourceId, output: ChildStdout, waiting: Arc<Waiting>)
             Ok(_) if !buffer.ends_with(b"\n") => break,
             Ok(_) => {}
         }
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&buffer) else { continue };
+        let Ok(envelope) = serde_json::from_slice::<Returned<'_>>(&buffer) else { continue };
         let number = envelope.id.and_then(|id| id.get().parse::<u64>().ok()).filter(|_| envelope.method.is_none());
         let Some(number) = number else { continue };
         let asker = waiting.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
