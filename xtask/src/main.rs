@@ -178,7 +178,7 @@ USAGE: cargo xtask VERB [ARGS]
                         the simulation: N seeds, or one seed replayed
   interop [AREA] [--json]
                         clients that no one here wrote, against a server started here
-                        areas: mcp spiffe tlog x509
+                        areas: mcp oauth spiffe tlog x509
   bench [--json] [NAME…]
                         the figures, in release builds
   e2e                   the whole story, against the built binary
