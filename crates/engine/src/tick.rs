@@ -26,7 +26,7 @@ impl Engine {
     }
 
     /// Cuts the log into tiles and publishes a signed checkpoint over all that is durable (blocking), unless the last
-    /// one is younger than [`CHECKPOINT_INTERVAL`]. Returns the published head.
+    /// one is younger than `CHECKPOINT_INTERVAL`. Returns the published head.
     pub fn publish(&self) -> Result<Head> {
         let now = self.now();
         let mut tiles = self.tiles();

@@ -1,6 +1,6 @@
 //! The door: every tool call of an agent passes here, is decided and recorded, and only then goes on.
 //!
-//! One request: [`authn`] finds the credential, [`mcp`] parses what is asked, the engine decides and records, [`forward`]
+//! One request: `authn` finds the credential, `mcp` parses what is asked, the engine decides and records, `forward`
 //! carries it out with the permit in hand and settles it. Original bytes are forwarded; the upstream's credential is
 //! put in here, and whatever the agent sent as one is taken out.
 

@@ -7,7 +7,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | **Entry** | one event's bytes, at most 65,535 of them; its place in the log is its index |
-//! | **[`Hash`]** | SHA-256 of a leaf (`0x00 ‖ entry`) or of a node (`0x01 ‖ left ‖ right`) |
+//! | **[`struct@Hash`]** | SHA-256 of a leaf (`0x00 ‖ entry`) or of a node (`0x01 ‖ left ‖ right`) |
 //! | **[`Tile`]** | up to 256 neighbouring hashes of one level; a tile of level `l` stands on 256 tiles of level `l - 1` |
 //! | **[`Bundle`]** | up to 256 neighbouring entries |
 //! | **[`Tree`]** | the right edge of the log: all that must be kept to append to it and to know its root |

@@ -1,6 +1,6 @@
 //! The surfaces: thin. Parse, one engine call, render.
 //!
-//! [`workload`] is the SPIFFE Workload API on a Unix socket, [`oauth`] the token endpoint and the public keys on TLS,
+//! [`workload`] is the SPIFFE Workload API on a Unix socket, `oauth` the token endpoint and the public keys on TLS,
 //! [`api`] the administration API on a Unix socket, [`launch`] the sockets of one `marque run`.
 
 pub mod api;

@@ -5,6 +5,7 @@
 
 mod gateway;
 mod ledger;
+mod manifest;
 mod model;
 mod mutate;
 mod policy;
@@ -17,6 +18,7 @@ pub use gateway::gateway_message;
 pub use ledger::{
     ledger_bundle, ledger_checkpoint, ledger_note, ledger_path, ledger_proof, ledger_tile, ledger_verifier, ledger_verify_log,
 };
+pub use manifest::manifest;
 pub use model::{digest, event, grant, id, person_id, resource_id, scope, selector, spiffe_id, target, trust_domain, ttl};
 pub use mutate::{Mutator, Random};
 pub use policy::policy_load;
@@ -87,6 +89,7 @@ pub const TARGETS: &[Target] = &[
     named("svid_jwt", svid_jwt),
     named("svid_typed", svid_typed),
     named("svid_x509", svid_x509),
+    Target { name: "manifest", run: manifest, tries: 300 },
     // Cedar reads its schema anew each time, which takes a good part of a second without optimisation.
     Target { name: "policy_load", run: policy_load, tries: 25 },
 ];

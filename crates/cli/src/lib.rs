@@ -1,0 +1,25 @@
+//! Marque: govern what software agents do. The binary's own code, as a library so that its manifest reader can be fuzzed.
+
+mod args;
+mod client;
+mod commands;
+mod config;
+mod demo;
+mod failure;
+pub mod manifest;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// The program: reads the command line, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let output = output::Output::new(args.json);
+    match commands::run(args, &output) {
+        Ok(code) => code,
+        Err(failure) => output.failure(&failure),
+    }
+}
