@@ -233,7 +233,8 @@ pub(crate) fn origin(trust_domain: &TrustDomain) -> String {
     format!("{trust_domain}/marque/log")
 }
 
-/// INVARIANT (I6 the ledger is the history): the state is the fold of the events, and nothing else is read.
+/// INVARIANT (I6 the ledger is the history): the state is the fold of the events. They are read back from the views, which
+/// keep the bytes of each as the log has them; views that are missing or not whole were projected again before this.
 fn replay(views: &Views, now: Timestamp) -> Result<Live> {
     let mut live = Live { state: State::default(), last: views.last_moment()? };
     views.replay(|event| live.state.apply(event))?;
