@@ -267,6 +267,25 @@ pub struct Resource {
     pub definition: Option<Digest>,
 }
 
+impl Resource {
+    /// A resource of which nothing is known but its name: what nobody registered, or an identity as the object of
+    /// `delegate`.
+    pub fn bare(id: ResourceId) -> Self {
+        Self {
+            id,
+            description: String::new(),
+            sensitivity: Sensitivity::default(),
+            personal: false,
+            risk: None,
+            egress: false,
+            touches: BTreeSet::new(),
+            owner: None,
+            upstream: None,
+            definition: None,
+        }
+    }
+}
+
 /// Where a service's MCP server is, and the credential that the gateway gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]

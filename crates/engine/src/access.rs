@@ -1,9 +1,7 @@
 //! Who can, and what can an identity: asked of the same policies as every call.
 
-use std::collections::BTreeSet;
-
 use marque_core::finding::{Finding, findings};
-use marque_core::resource::{Action, Resource, ResourceId};
+use marque_core::resource::{Action, ResourceId};
 use marque_policy::Access;
 
 use crate::error::{EngineError, Result};
@@ -32,21 +30,5 @@ impl Engine {
     /// What is wrong in the inventory.
     pub fn findings(&self) -> Vec<Finding> {
         findings(&self.state())
-    }
-}
-
-/// A resource of which nothing but the name is known: an identity as the object of `delegate`.
-pub(crate) fn bare(id: ResourceId) -> Resource {
-    Resource {
-        id,
-        description: String::new(),
-        sensitivity: Default::default(),
-        personal: false,
-        risk: None,
-        egress: false,
-        touches: BTreeSet::new(),
-        owner: None,
-        upstream: None,
-        definition: None,
     }
 }

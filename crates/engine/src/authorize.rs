@@ -21,7 +21,6 @@ use marque_core::time::{Cx, Timestamp};
 use marque_policy::{Request, Snapshot};
 use serde_json::Value;
 
-use crate::access::bare;
 use crate::commit::Moves;
 use crate::digest::canonical;
 use crate::error::{EngineError, Result};
@@ -243,7 +242,7 @@ fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timesta
     held.scope = held.scope.meet(&lease.scope);
     let identity = state.check_identity(&lease.identity, lease.epoch)?.clone();
     let registered = state.resources.get(&request.resource);
-    let resource = registered.cloned().unwrap_or_else(|| bare(request.resource.clone()));
+    let resource = registered.cloned().unwrap_or_else(|| Resource::bare(request.resource.clone()));
     let registered = registered.is_some();
     let call = Call {
         identity: identity.id.clone(),

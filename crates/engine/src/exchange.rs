@@ -7,7 +7,7 @@ use marque_core::event::{Body, By};
 use marque_core::id::{LeaseId, TaskId};
 use marque_core::identity::{Identity, Kind};
 use marque_core::lease::{CredentialClass, Lease};
-use marque_core::resource::Action;
+use marque_core::resource::{Action, Resource};
 use marque_core::scope::Scope;
 use marque_core::state::State;
 use marque_core::task::{Budget, Task, Want};
@@ -171,7 +171,7 @@ impl Engine {
     fn may_delegate(&self, state: &State, parent: &Task, to: &Identity) -> Result<()> {
         let from = identity(state, &parent.actor)?;
         let resource = to.resource().ok_or_else(|| EngineError::Invalid(format!("`{}` cannot be named as a resource", to.id)))?;
-        let facts = crate::access::bare(resource);
+        let facts = Resource::bare(resource);
         let decision = self.policy.load().decide(&Request {
             identity: from,
             task: parent,

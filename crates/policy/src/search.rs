@@ -84,27 +84,12 @@ impl Snapshot {
 }
 
 /// A resource as policy sees it: as registered, or the identity of that name.
-pub(crate) fn registered(state: &State, id: &ResourceId) -> Option<(Resource, Option<Identity>)> {
+fn registered(state: &State, id: &ResourceId) -> Option<(Resource, Option<Identity>)> {
     if let Some(resource) = state.resources.get(id) {
         return Some((resource.clone(), None));
     }
     let identity = state.identities.values().find(|i| i.resource().as_ref() == Some(id))?;
-    Some((bare(id.clone()), Some(identity.clone())))
-}
-
-fn bare(id: ResourceId) -> Resource {
-    Resource {
-        id,
-        description: String::new(),
-        sensitivity: Default::default(),
-        personal: false,
-        risk: None,
-        egress: false,
-        touches: BTreeSet::new(),
-        owner: None,
-        upstream: None,
-        definition: None,
-    }
+    Some((Resource::bare(id.clone()), Some(identity.clone())))
 }
 
 /// A root task of the identity's owner that holds all it may ever hold.
