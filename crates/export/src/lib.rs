@@ -1,0 +1,1 @@
+//! Events of the ledger in other people's formats.
