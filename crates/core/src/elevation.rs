@@ -16,7 +16,7 @@ use crate::scope::Grant;
 use crate::spiffe::SpiffeId;
 use crate::task::Task;
 use crate::time::{Cx, Timestamp, Ttl};
-use crate::{Digest, PersonId};
+use crate::{Committed, Digest, PersonId};
 
 /// How long people have to decide before a held request expires.
 pub const TIME_TO_DECIDE: Ttl = Ttl::from_minutes(60);
@@ -36,7 +36,7 @@ pub struct Call {
     /// The sensitivity of the data it touches.
     pub sensitivity: Sensitivity,
     /// SHA-256 of the canonical arguments.
-    pub arguments: Digest,
+    pub arguments: Committed,
     /// The digest of the tool's definition as it was when the call was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Digest>,

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::attestation::Instance;
 use crate::elevation::Elevation;
-use crate::id::{ElevationId, EventId, InstanceId, RecordId, TaskId};
+use crate::artifact::Artifact;
+use crate::id::{ElevationId, EventId, InstanceId, ObserverId, RecordId, TaskId};
 use crate::identity::{Identity, Lifecycle};
 use crate::lease::Lease;
 use crate::record::{Decided, Outcome};
@@ -16,7 +17,9 @@ use crate::time::Timestamp;
 use crate::{Digest, PersonId};
 
 /// The version of this schema, written into every event.
-pub const SCHEMA: u32 = 1;
+///
+/// 2 added the observer and its numbering, commitments in the place of digests, and pseudonyms in the place of people.
+pub const SCHEMA: u32 = 2;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,12 @@ pub struct Event {
     pub v: u32,
     /// When, by the clock of the one who wrote the log; microseconds since the Unix epoch.
     pub ts: Timestamp,
+    /// Which observer saw it; every event since version 2 has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obs: Option<ObserverId>,
+    /// The observer's own number of it, from 1 without gaps; 0 before version 2.
+    #[serde(default)]
+    pub iseq: u64,
     /// On whose word: `user:…`, `inst_…` or `system`.
     pub by: By,
     /// What.
@@ -169,6 +178,9 @@ pub enum Body {
     Settled {
         /// Which.
         record: RecordId,
+        /// For whom it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        principal: Option<PersonId>,
         /// How.
         outcome: Outcome,
     },
@@ -207,6 +219,41 @@ pub enum Body {
         /// Which elevation.
         elevation: ElevationId,
     },
+    /// A file was bound to the task that made it.
+    ArtifactAttested {
+        /// The file and what it was made from.
+        artifact: Artifact,
+    },
+    /// Somebody read the log.
+    LedgerRead {
+        /// What was asked.
+        query: String,
+        /// How many entries were shown.
+        rows: u64,
+    },
+    /// Events of an observer are missing: it numbered them, and they never came.
+    Gap {
+        /// Whose.
+        observer: ObserverId,
+        /// The first number that is missing.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// A person's data was erased: their name, and the keys of everything that was recorded for them.
+    Erased {
+        /// Who; in the log, and everywhere from then on, the pseudonym.
+        person: PersonId,
+        /// The pseudonym.
+        pseudonym: PersonId,
+    },
+    /// The contents of old entries were let go; their hashes stay.
+    Pruned {
+        /// Entries below this index.
+        below: u64,
+        /// The rule that says so.
+        policy: String,
+    },
     /// Something was revoked.
     Revoked {
         /// What.
@@ -221,12 +268,47 @@ pub enum Body {
 impl Body {
     /// Whether authority depends on it: such an event is applied before its writer is answered.
     pub const fn bears_state(&self) -> bool {
-        !matches!(self, Self::Settled { .. } | Self::AttestationRefused { .. } | Self::IssueRefused { .. })
+        !matches!(self, 
+            Self::Settled { .. }
+                | Self::AttestationRefused { .. }
+                | Self::IssueRefused { .. }
+                | Self::ArtifactAttested { .. }
+                | Self::LedgerRead { .. }
+                | Self::Gap { .. }
+                | Self::Pruned { .. }
+        )
     }
 
     /// Whether it must be replayed at start. Decisions are counted by the views instead.
     pub const fn is_replayed(&self) -> bool {
         self.bears_state() && !matches!(self, Self::Decided(_))
+    }
+
+    /// Where the content that an event carries stands, as JSON pointers from `what` (RFC 6901) in which `*` is every
+    /// element. In the log's entry a commitment stands there instead; see `store::vault`.
+    pub const fn private_fields(&self) -> &'static [&'static str] {
+        match self {
+            Self::TaskStarted { .. } | Self::ElevationApproved { .. } => &["/task/purpose"],
+            Self::Decided(_) => &[
+                "/request",
+                "/arguments",
+                "/intent",
+                "/contents/*/exact",
+                "/contents/*/normalised",
+                "/contents/*/prints",
+            ],
+            Self::Settled { .. } => &[
+                "/outcome/response",
+                "/outcome/contents/*/exact",
+                "/outcome/contents/*/normalised",
+                "/outcome/contents/*/prints",
+            ],
+            Self::ElevationRequested { .. } => &["/elevation/call/arguments", "/elevation/sight"],
+            Self::ElevationRefused { .. } | Self::Revoked { .. } | Self::IdentityMoved { .. } => &["/why"],
+            Self::ArtifactAttested { .. } => &["/artifact/name", "/artifact/content", "/artifact/inputs/*"],
+            Self::LedgerRead { .. } => &["/query"],
+            _ => &[],
+        }
     }
 
     /// The kind as it is written.
@@ -254,6 +336,11 @@ impl Body {
             Self::ElevationApproved { .. } => "elevation_approved",
             Self::ElevationRefused { .. } => "elevation_refused",
             Self::ElevationExpired { .. } => "elevation_expired",
+            Self::ArtifactAttested { .. } => "artifact_attested",
+            Self::LedgerRead { .. } => "ledger_read",
+            Self::Gap { .. } => "gap",
+            Self::Erased { .. } => "erased",
+            Self::Pruned { .. } => "pruned",
             Self::Revoked { .. } => "revoked",
         }
     }

@@ -73,6 +73,8 @@ id! {
     LeaseId = "lease";
     /// Names a held request.
     ElevationId = "elev";
+    /// Names one writer of events, which numbers them without gaps.
+    ObserverId = "obs";
     /// Names one credentialed action.
     RecordId = "rec";
     /// Names one event of the log.

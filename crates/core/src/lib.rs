@@ -29,6 +29,7 @@
 //! monotone ([`revocation`]), I5 elevation never widens ([`elevation`]), I6 the ledger is the history ([`state`],
 //! store), I7 unknown is No (policy, [`state`]), I8 every identity has an owner ([`finding`]).
 
+pub mod artifact;
 pub mod attestation;
 pub mod decision;
 pub mod elevation;
@@ -47,4 +48,4 @@ pub mod task;
 pub mod time;
 mod words;
 
-pub use words::{Digest, ParseError, PersonId};
+pub use words::{Commitment, Committed, Digest, ParseError, PersonId, Prints};

@@ -6,7 +6,7 @@ use crate::decision::{Effect, Reason};
 use crate::id::{ElevationId, InstanceId, LeaseId, RecordId, TaskId};
 use crate::resource::{Action, ResourceId, Sensitivity};
 use crate::spiffe::SpiffeId;
-use crate::{Digest, PersonId};
+use crate::{Committed, Digest, PersonId, Prints};
 
 /// The digests of one text that an action carried: what `marque trace` finds a file by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,11 +15,39 @@ pub struct Content {
     /// Where it stood in the request or the response, as a JSON pointer (RFC 6901).
     pub at: String,
     /// SHA-256 of its exact bytes.
-    pub exact: Digest,
-    /// SHA-256 with every run of white space as one space and none at the ends.
-    pub normalised: Digest,
+    pub exact: Committed,
+    /// SHA-256 of its letters and digits alone, compatibility-composed and in lower case.
+    pub normalised: Committed,
+    /// Its fingerprints, by which a part of it is found again.
+    #[serde(default)]
+    pub prints: Prints,
     /// Its length in bytes.
     pub bytes: u64,
+}
+
+/// What is known of how a running copy was told from others, at the moment of a decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Posture {
+    /// By which attestor: `unix`, `launched`, `oidc`.
+    pub method: String,
+    /// How long before the decision it was attested, in seconds.
+    pub age: u64,
+}
+
+/// Whether people had to agree, and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consent {
+    /// No rule asks for it.
+    #[default]
+    NotNeeded,
+    /// Somebody must still agree.
+    Pending,
+    /// Enough people agreed to exactly this call.
+    Approved,
+    /// Somebody refused exactly this call.
+    Refused,
 }
 
 /// What was decided, and about what: durable before the action happens (I3).
@@ -53,9 +81,27 @@ pub struct Decided {
     /// The digest of the policies that decided.
     pub policy: Digest,
     /// SHA-256 of the request's exact bytes.
-    pub request: Digest,
+    pub request: Committed,
     /// SHA-256 of the canonical arguments.
-    pub arguments: Digest,
+    pub arguments: Committed,
+    /// The purpose of the task: what the person who asked declared.
+    #[serde(default)]
+    pub intent: String,
+    /// How the acting copy was attested.
+    #[serde(default)]
+    pub posture: Posture,
+    /// Whether people had to agree.
+    #[serde(default)]
+    pub consent: Consent,
+    /// What the decision demands of whoever carries it out, as `record-outcome`.
+    #[serde(default)]
+    pub obligations: Vec<String>,
+    /// What the caller's own trace calls this request: a W3C `traceparent`, or the protocol's request identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<String>,
+    /// The records whose outputs this request carries on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<RecordId>,
     /// The texts that the request carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<Content>,
@@ -89,14 +135,17 @@ pub struct Outcome {
     /// The protocol's status, as HTTP's.
     pub status: u16,
     /// SHA-256 of the response's exact bytes, as far as they came.
-    pub response: Option<Digest>,
+    pub response: Option<Committed>,
     /// How many bytes came.
     pub bytes: u64,
+    /// The texts that the response carried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Content>,
 }
 
 impl Outcome {
     /// The outcome of a permit that nobody settled.
     pub const fn abandoned() -> Self {
-        Self { ending: Ending::Abandoned, status: 0, response: None, bytes: 0 }
+        Self { ending: Ending::Abandoned, status: 0, response: None, bytes: 0, contents: Vec::new() }
     }
 }

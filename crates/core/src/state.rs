@@ -134,7 +134,46 @@ impl State {
             Body::ElevationRefused { elevation, by, .. } => self.close(*elevation, Status::Refused { by: by.clone() }),
             Body::ElevationExpired { elevation } => self.close(*elevation, Status::Expired),
             Body::Revoked { target, epoch, .. } => self.revoke(target, *epoch),
-            Body::AttestationRefused { .. } | Body::IssueRefused { .. } | Body::Settled { .. } => {}
+            Body::Erased { person, pseudonym } => self.rename(person, pseudonym),
+            Body::AttestationRefused { .. }
+            | Body::IssueRefused { .. }
+            | Body::Settled { .. }
+            | Body::ArtifactAttested { .. }
+            | Body::LedgerRead { .. }
+            | Body::Gap { .. }
+            | Body::Pruned { .. } => {}
+        }
+    }
+
+    /// Puts a pseudonym in the place of a person, everywhere, and forgets their credential.
+    fn rename(&mut self, person: &PersonId, pseudonym: &PersonId) {
+        let swap = |at: &mut PersonId| {
+            if at == person {
+                *at = pseudonym.clone();
+            }
+        };
+        let swap_all = |set: &mut BTreeSet<PersonId>| {
+            if set.remove(person) {
+                set.insert(pseudonym.clone());
+            }
+        };
+        self.people.remove(person);
+        // What was held for them can no longer be matched with a call: its arguments are erased too.
+        let theirs = |e: &Elevation| self.tasks.get(&e.call.task).is_none_or(|t| t.principal == *person);
+        self.elevations.retain(|_, e| !theirs(e));
+        self.calls.retain(|_, id| self.elevations.contains_key(id));
+        self.identities.values_mut().filter_map(|i| i.owner.as_mut()).for_each(swap);
+        self.resources.values_mut().filter_map(|r| r.owner.as_mut()).for_each(swap);
+        self.tasks.values_mut().for_each(|t| swap(&mut t.principal));
+        for elevation in self.elevations.values_mut() {
+            swap_all(&mut elevation.barred);
+            swap_all(&mut elevation.votes);
+            if let Status::Refused { by } = &mut elevation.status {
+                swap(by);
+            }
+        }
+        if let Some(epoch) = self.revocations.remove(&Target::Owner(person.clone())) {
+            self.revocations.insert(Target::Owner(pseudonym.clone()), epoch);
         }
     }
 

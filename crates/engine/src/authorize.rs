@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use marque_core::Digest;
+use marque_core::{Digest, PersonId};
 use marque_core::decision::{Decision, Needs, Reason};
 use marque_core::elevation::{Call, Elevation, Status, TIME_TO_DECIDE};
 use marque_core::event::{Body, By};
 use marque_core::id::{ElevationId, InstanceId, LeaseId, RecordId, TaskId};
 use marque_core::identity::Identity;
-use marque_core::record::{Content, Decided, Outcome};
+use marque_core::record::{Consent, Content, Decided, Outcome, Posture};
 use marque_core::resource::{Action, Resource, ResourceId, ResourceKind};
 use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
@@ -45,6 +45,10 @@ pub struct ActionRequest {
     pub protocol: String,
     /// The digest of the tool's definition as its server has it now; tools only.
     pub definition: Option<Digest>,
+    /// What the caller's own trace calls this request.
+    pub correlation: Option<String>,
+    /// The records whose outputs it carries on.
+    pub causes: Vec<RecordId>,
 }
 
 /// The answer. It has been recorded.
@@ -77,6 +81,7 @@ pub struct Permit {
     lease: LeaseId,
     task: TaskId,
     instance: InstanceId,
+    principal: PersonId,
     engine: Option<Arc<Engine>>,
 }
 
@@ -108,8 +113,8 @@ impl Permit {
 
     fn close(&mut self, outcome: Outcome) -> Result<()> {
         let Some(engine) = self.engine.take() else { return Ok(()) };
-        let record = self.record;
-        engine.enqueue(By::Instance(self.instance), |_, _| Ok(((), vec![Body::Settled { record, outcome }])))?;
+        let (record, principal) = (self.record, Some(self.principal.clone()));
+        engine.enqueue(By::Instance(self.instance), |_, _| Ok(((), vec![Body::Settled { record, principal, outcome }])))?;
         Ok(())
     }
 }
@@ -151,6 +156,7 @@ fn decide(policy: &Snapshot, facts: &Facts, request: &ActionRequest) -> Decision
 struct Facts {
     identity: Identity,
     instance: InstanceId,
+    posture: Posture,
     held: Task,
     chain: Vec<SpiffeId>,
     resource: Resource,
@@ -183,7 +189,7 @@ impl Engine {
                 Ok((Some(recorded), bodies))
             };
             let (recorded, pending) = self.enqueue(by, write)?;
-            let (Some((record, task, outcome)), Some(pending)) = (recorded, pending) else { continue };
+            let (Some((record, (task, principal), outcome)), Some(pending)) = (recorded, pending) else { continue };
             // The permit exists from here on, so that a caller who goes away while the disk is written leaves an
             // abandoned record; it is handed out only when its decision is durable.
             let verdict = match outcome {
@@ -194,6 +200,7 @@ impl Engine {
                     lease: request.lease,
                     task,
                     instance: facts.instance,
+                    principal,
                     engine: Some(Arc::clone(self)),
                 }),
             };
@@ -250,15 +257,18 @@ fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timesta
         action: request.action,
         resource: request.resource.clone(),
         sensitivity: resource.sensitivity,
-        arguments,
+        arguments: arguments.into(),
         definition: request.definition,
     };
     let approval = approval(state, &call, now);
     let asked = state.calls.get(&call).and_then(|id| state.elevations.get(id));
     let refused = asked.is_some_and(|e| matches!(e.status, Status::Refused { .. }));
     let calls_left = state.calls_left(&held);
+    let instance = state.check_instance(lease.instance)?;
+    let age = now.micros().saturating_sub(instance.since.micros()) / 1_000_000;
     Ok(Facts {
         instance: lease.instance,
+        posture: Posture { method: instance.attestation.method.clone(), age: u64::try_from(age).unwrap_or(0) },
         chain: state.chain(&held),
         identity,
         held,
@@ -301,7 +311,7 @@ fn record(
     facts: &Facts,
     decision: Decision,
     policy: Digest,
-) -> Result<Moves<(RecordId, TaskId, Recorded)>> {
+) -> Result<Moves<(RecordId, (TaskId, PersonId), Recorded)>> {
     let record = RecordId::fresh(cx);
     // What an approval allowed happens under the approver's task.
     let used = facts.approval.as_ref().filter(|_| matches!(decision, Decision::Allow { .. }));
@@ -333,8 +343,14 @@ fn record(
         effect: decision.effect(),
         reasons: decision.reasons().to_vec(),
         policy,
-        request: request.request,
+        request: request.request.into(),
         arguments: facts.call.arguments,
+        intent: task.purpose.clone(),
+        posture: facts.posture.clone(),
+        consent: consent(facts, &decision),
+        obligations: vec![RECORD_OUTCOME.to_owned()],
+        correlation: request.correlation.clone(),
+        causes: request.causes.clone(),
         contents: request.contents.clone(),
         elevation,
     })));
@@ -343,7 +359,7 @@ fn record(
         (Decision::Hold { by, .. }, Some(id)) => Recorded::Hold(id, by),
         (decision, _) => Recorded::Deny(decision.reasons().to_vec()),
     };
-    Ok(((record, task.id, outcome), bodies))
+    Ok(((record, (task.id, task.principal.clone()), outcome), bodies))
 }
 
 /// The decision, if it rests on what is so at its place in the log. `None` when it must be made again; a denial when
@@ -356,12 +372,25 @@ fn still(
     policy: &Snapshot,
     decision: Decision,
 ) -> Option<Decision> {
-    match facts(state, request, before.call.arguments, now) {
+    let Some(arguments) = before.call.arguments.digest() else { return None };
+    match facts(state, request, arguments, now) {
         Err(ended) => Some(Decision::deny("revoked", ended.to_string())),
         Ok(after) => {
+            // That time has passed meanwhile changes nothing.
+            let after = Facts { posture: before.posture.clone(), ..after };
             let in_force = state.policy.as_ref().is_some_and(|(_, digest)| *digest == policy.digest());
             (after == *before && in_force).then_some(decision)
         }
+    }
+}
+
+/// Whether people had to agree to it, and did.
+fn consent(facts: &Facts, decision: &Decision) -> Consent {
+    match decision {
+        Decision::Hold { .. } => Consent::Pending,
+        Decision::Allow { .. } if facts.approval.is_some() => Consent::Approved,
+        Decision::Deny { .. } if facts.refused => Consent::Refused,
+        _ => Consent::NotNeeded,
     }
 }
 
@@ -381,3 +410,6 @@ fn hold(state: &State, cx: &mut Cx<'_>, request: &ActionRequest, facts: &Facts, 
         epoch: state.epoch,
     }
 }
+
+/// What every decision demands: that what came of it is recorded too.
+const RECORD_OUTCOME: &str = "record-outcome";

@@ -1,7 +1,8 @@
 //! The one way to change anything: check, append, apply, wait.
 
 use marque_core::event::{Body, By, Event, SCHEMA};
-use marque_core::id::EventId;
+use marque_core::PersonId;
+use marque_core::id::{EventId, TaskId};
 use marque_core::state::State;
 use marque_core::time::{Cx, Timestamp};
 use marque_store::log::Pending;
@@ -45,12 +46,19 @@ impl Engine {
         if bodies.is_empty() {
             return Ok((value, None));
         }
-        let events: Vec<Event> = bodies
-            .into_iter()
-            .map(|what| Event { id: EventId::fresh(&mut cx), v: SCHEMA, ts: now, by: by.clone(), what })
+        let first = live.iseq.saturating_add(1);
+        let events: Vec<Event> = (first..)
+            .zip(bodies)
+            .map(|(iseq, what)| {
+                let (id, obs, by) = (EventId::fresh(&mut cx), Some(self.observer_id), by.clone());
+                Event { id, v: SCHEMA, ts: now, obs, iseq, by, what }
+            })
             .collect();
-        let entries = events.iter().map(Event::to_bytes).collect::<std::result::Result<Vec<_>, serde_json::Error>>()?;
+        let fill = |bytes: &mut [u8]| self.env.entropy.fill(bytes);
+        let veiled = |event| Ok(self.vault.veil(event, subject(&live.state, event), &fill)?.encode());
+        let entries = events.iter().map(veiled).collect::<Result<Vec<_>>>()?;
         let pending = self.log().append(entries)?;
+        live.iseq = live.iseq.saturating_add(events.len() as u64);
         for event in &events {
             live.state.apply(event);
         }
@@ -69,6 +77,25 @@ impl Engine {
 pub(crate) struct Live {
     pub state: State,
     pub last: Timestamp,
+    /// The number of this observer's last event.
+    pub iseq: u64,
+}
+
+/// Whose data an event carries: under that person's key its private fields are sealed.
+fn subject<'a>(state: &'a State, event: &'a Event) -> Option<&'a PersonId> {
+    let asked_for = |task: &TaskId| state.tasks.get(task).map(|t| &t.principal);
+    let said_by = match &event.by {
+        By::Person(person) => Some(person),
+        By::Instance(_) | By::System => None,
+    };
+    match &event.what {
+        Body::TaskStarted { task } | Body::ElevationApproved { task, .. } => Some(&task.principal),
+        Body::Decided(decided) => Some(&decided.principal),
+        Body::Settled { principal, .. } => principal.as_ref(),
+        Body::ElevationRequested { elevation } => asked_for(&elevation.call.task),
+        Body::ArtifactAttested { artifact } => asked_for(&artifact.task).or(said_by),
+        _ => said_by,
+    }
 }
 
 impl Live {

@@ -1,6 +1,6 @@
 //! Digests of bytes, of texts and of JSON.
 
-use marque_core::Digest;
+use marque_core::{Digest, Prints};
 use marque_core::record::Content;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -29,5 +29,11 @@ pub fn content(at: &str, bytes: &[u8]) -> Content {
         hasher.update(word.as_bytes());
     }
     let normalised = Digest::from_bytes(hasher.finalize().into());
-    Content { at: at.to_owned(), exact: sha256(bytes), normalised, bytes: bytes.len() as u64 }
+    Content {
+        at: at.to_owned(),
+        exact: sha256(bytes).into(),
+        normalised: normalised.into(),
+        prints: Prints::default(),
+        bytes: bytes.len() as u64,
+    }
 }

@@ -1,7 +1,8 @@
 //! The trust domain's keys, in private files of the state directory.
 
 use marque_core::spiffe::TrustDomain;
-use marque_core::time::{Timestamp, Ttl};
+use marque_core::id::ObserverId;
+use marque_core::time::{Cx, Timestamp, Ttl};
 use marque_ledger::Signer;
 use marque_store::StateDir;
 use marque_svid::{Authority, StoredAuthority};
@@ -15,6 +16,8 @@ const AUTHORITY_TTL: Ttl = Ttl::from_seconds(365 * 86_400);
 
 const AUTHORITY_FILE: &str = "keys/authority.json";
 const LOG_KEY_FILE: &str = "keys/log.key";
+const VAULT_KEY_FILE: &str = "keys/vault.key";
+const OBSERVER_FILE: &str = "observer";
 
 /// The signing authority, read or made.
 pub(crate) fn authority(dir: &StateDir, trust_domain: &TrustDomain, now: Timestamp) -> Result<Authority> {
@@ -36,20 +39,38 @@ pub(crate) fn authority(dir: &StateDir, trust_domain: &TrustDomain, now: Timesta
     Ok(authority)
 }
 
+/// The key of the vault: of pseudonyms, of the index of contents, and of everybody's own key.
+pub(crate) fn vault_key(dir: &StateDir, env: &Env) -> Result<Zeroizing<[u8; 32]>> {
+    secret(dir, env, VAULT_KEY_FILE)
+}
+
+/// Who numbers the events written here: one name for a state directory's whole life.
+pub(crate) fn observer(dir: &StateDir, env: &Env, now: Timestamp) -> Result<ObserverId> {
+    if let Some(bytes) = dir.read(OBSERVER_FILE)? {
+        return Ok(String::from_utf8_lossy(&bytes).trim().parse()?);
+    }
+    let mut bytes = [0; 16];
+    env.entropy.fill(&mut bytes);
+    let mut fresh = || u128::from_le_bytes(bytes);
+    let id = ObserverId::fresh(&mut Cx::new(now, &mut fresh));
+    dir.write(OBSERVER_FILE, format!("{id}\n").as_bytes())?;
+    Ok(id)
+}
+
+/// 32 random bytes in a private file, read or made.
+fn secret(dir: &StateDir, env: &Env, file: &str) -> Result<Zeroizing<[u8; 32]>> {
+    if let Some(bytes) = dir.read(file)?.map(Zeroizing::new) {
+        let key = bytes.as_slice().try_into().map_err(|_| EngineError::Invalid(format!("`{file}` has not 32 bytes")))?;
+        return Ok(Zeroizing::new(key));
+    }
+    let mut key = Zeroizing::new([0; 32]);
+    env.entropy.fill(key.as_mut_slice());
+    dir.write(file, key.as_slice())?;
+    Ok(key)
+}
+
 /// The log's checkpoint signer, read or made. Its name is the log's origin.
 pub(crate) fn log_signer(dir: &StateDir, origin: &str, env: &Env) -> Result<Signer> {
-    let seed = match dir.read(LOG_KEY_FILE)?.map(Zeroizing::new) {
-        Some(bytes) => {
-            let seed: [u8; 32] =
-                bytes.as_slice().try_into().map_err(|_| EngineError::Invalid("the log's key has not 32 bytes".into()))?;
-            Zeroizing::new(seed)
-        }
-        None => {
-            let mut seed = Zeroizing::new([0; 32]);
-            env.entropy.fill(seed.as_mut_slice());
-            dir.write(LOG_KEY_FILE, seed.as_slice())?;
-            seed
-        }
-    };
+    let seed = secret(dir, env, LOG_KEY_FILE)?;
     Ok(Signer::from_seed(origin, *seed).map_err(marque_store::StoreError::from)?)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use arc_swap::ArcSwap;
 use marque_core::event::{Body, By};
+use marque_core::id::ObserverId;
 use marque_core::spiffe::TrustDomain;
 use marque_core::state::State;
 use marque_core::time::Timestamp;
@@ -15,6 +16,7 @@ use marque_policy::Snapshot;
 use marque_store::StateDir;
 use marque_store::log::Log;
 use marque_store::tiles::Tiles;
+use marque_store::vault::Vault;
 use marque_store::views::Views;
 use marque_svid::{Authority, Bundle};
 use tokio::sync::watch;
@@ -51,15 +53,17 @@ pub struct Engine {
     pub(crate) policy: ArcSwap<Snapshot>,
     pub(crate) gateway: String,
     pub(crate) views: Views,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) observer_id: ObserverId,
     pub(crate) observer: Observer,
-    pub(crate) tiles: Mutex<Tiles>,
+    pub(crate) tiles: Arc<Mutex<Tiles>>,
     pub(crate) ended: watch::Sender<u64>,
     /// When the next checkpoint may be signed, in microseconds of the engine's time.
     pub(crate) published: AtomicI64,
     /// One change of files and log together at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
     live: RwLock<Live>,
-    log: Log,
+    log: Arc<Log>,
     /// Last, so that its lock is let go only after the log's writer has ended.
     pub(crate) dir: StateDir,
 }
@@ -68,7 +72,6 @@ impl Engine {
     /// Opens the directory, makes what is missing, and replays what is there.
     pub async fn open(root: &Path, env: Env, options: Options) -> Result<Arc<Self>> {
         let dir = StateDir::lock(root)?;
-        let views = Views::open(&dir.views())?;
         let trust_domain = match dir.read(TRUST_DOMAIN_FILE)? {
             Some(bytes) => String::from_utf8_lossy(&bytes).trim().parse()?,
             None => {
@@ -81,11 +84,14 @@ impl Engine {
         let now = env.clock.now();
         let authority = keys::authority(&dir, &trust_domain, now)?;
         let signer = keys::log_signer(&dir, &origin, &env)?;
+        let vault = Arc::new(Vault::open(&dir.subjects(), &*keys::vault_key(&dir, &env)?)?);
+        let observer_id = keys::observer(&dir, &env, now)?;
         let tiles = Tiles::open(&dir.ledger(), &origin)?;
-        let log = Log::open(&dir.segments(), tiles.head().size)?;
-        let tiles = Mutex::new(tiles);
-        views.catch_up(&log, &tiles)?;
-        let live = replay(&views, now)?;
+        let log = Arc::new(Log::open(&dir.segments(), tiles.head().size)?);
+        let tiles = Arc::new(Mutex::new(tiles));
+        let views = Views::open(&dir.views(), Arc::clone(&vault), Arc::clone(&log), Arc::clone(&tiles))?;
+        views.catch_up()?;
+        let live = replay(&views, observer_id, now)?;
         let snapshot = apply::snapshot_of(&live.state)?;
         let engine = Arc::new(Self {
             env,
@@ -97,6 +103,8 @@ impl Engine {
             policy: ArcSwap::from_pointee(snapshot),
             gateway,
             views,
+            vault,
+            observer_id,
             observer: Observer::default(),
             tiles,
             ended: watch::channel(0).0,
@@ -234,9 +242,9 @@ pub(crate) fn origin(trust_domain: &TrustDomain) -> String {
 }
 
 /// INVARIANT (I6 the ledger is the history): the state is the fold of the events. They are read back from the views, which
-/// keep the bytes of each as the log has them; views that are missing or not whole were projected again before this.
-fn replay(views: &Views, now: Timestamp) -> Result<Live> {
-    let mut live = Live { state: State::default(), last: views.last_moment()? };
+/// keep each with what the vault can still read of it; views that are missing or not whole were projected again before this.
+fn replay(views: &Views, observer: ObserverId, now: Timestamp) -> Result<Live> {
+    let mut live = Live { state: State::default(), last: views.last_moment()?, iseq: views.last_of(observer)? };
     views.replay(|event| live.state.apply(event))?;
     live.state.usage.clear();
     for (task, calls) in views.usage()? {

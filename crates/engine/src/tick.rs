@@ -43,7 +43,7 @@ impl Engine {
 
     /// Brings the views up to the end of the log (blocking). Returns how many entries they cover then.
     pub fn catch_up(&self) -> Result<u64> {
-        Ok(self.views.catch_up(self.log(), &self.tiles)?)
+        Ok(self.views.catch_up()?)
     }
 
     /// Drops the views and projects the log again from its first event (blocking).
@@ -64,7 +64,7 @@ impl Engine {
 
     /// The views, brought up to date.
     pub(crate) fn fresh_views(&self) -> std::result::Result<&marque_store::views::Views, StoreError> {
-        self.views.catch_up(self.log(), &self.tiles)?;
+        self.views.catch_up()?;
         Ok(&self.views)
     }
 }

@@ -93,24 +93,27 @@ impl Engine {
     /// Traces bytes (blocking).
     pub fn trace(&self, bytes: &[u8]) -> Result<Trace> {
         let wanted = content("", bytes);
+        let (Some(exact), Some(normalised)) = (wanted.exact.digest(), wanted.normalised.digest()) else {
+            return Err(EngineError::Invalid("the file has no digest".into()));
+        };
         self.publish()?;
         let views = self.fresh_views()?;
         let covers = views.covers()?;
-        let exact = views.with_exact_content(wanted.exact, MOST)?;
-        let (class, found) = if exact.is_empty() {
+        let hits = views.index().with_digest(&exact, MOST)?;
+        let (class, found) = if hits.is_empty() {
             // A text whose words stand alone is its own normalised form.
-            (TraceClass::Normalised, views.with_content(wanted.normalised, MOST)?)
+            (TraceClass::Normalised, views.index().with_digest(&normalised, MOST)?)
         } else {
-            (TraceClass::Exact, exact)
+            (TraceClass::Exact, hits)
         };
         let mut chains = Vec::new();
-        for hit in &found {
-            if let Some(row) = views.record_at(hit.seq)? {
+        for seq in found {
+            if let Some(row) = views.record_with(seq)? {
                 chains.push(self.chain(views, row)?);
             }
         }
         let class = if chains.is_empty() { TraceClass::None } else { class };
-        Ok(Trace { digest: wanted.exact, class, covers, chains })
+        Ok(Trace { digest: exact, class, covers, chains })
     }
 
     /// Everything that a record hangs from (blocking).
@@ -177,7 +180,7 @@ impl Engine {
 }
 
 /// The most records that one trace answers with.
-const MOST: u32 = 20;
+const MOST: usize = 20;
 
 /// More tasks than any chain can have.
 const MAX_STEPS: usize = 64;

@@ -122,8 +122,8 @@ impl Carrier {
                 () = tx.closed() => break Ending::Truncated,
             }
         };
-        let response = Some(Digest::from_bytes(self.hasher.finalize().into()));
-        right.settle(Outcome { ending, status: self.status, response, bytes: self.bytes });
+        let response = Some(Digest::from_bytes(self.hasher.finalize().into()).into());
+        right.settle(Outcome { ending, status: self.status, response, bytes: self.bytes, contents: Vec::new() });
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) {

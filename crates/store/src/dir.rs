@@ -54,6 +54,11 @@ impl StateDir {
         self.root.join("log")
     }
 
+    /// The keys and names of the people whose data the log keeps.
+    pub fn subjects(&self) -> PathBuf {
+        self.root.join("subjects")
+    }
+
     /// The views' database.
     pub fn views(&self) -> PathBuf {
         self.root.join("views.db")
@@ -100,6 +105,19 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     file.sync_all().map_err(StoreError::io("sync", &temporary))?;
     std::fs::rename(&temporary, path).map_err(StoreError::io("rename to", path))?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Writes a file where it stands, with its directory if that is missing. A crash may leave it torn.
+pub(crate) fn write_in_place(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write =
+        |path: &Path| private_file().create(true).truncate(true).write(true).open(path).and_then(|mut f| f.write_all(bytes));
+    match write(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            make_private_dir(path.parent().unwrap_or(Path::new(".")))?;
+            write(path).map_err(StoreError::io("write", path))
+        }
+        done => done.map_err(StoreError::io("write", path)),
+    }
 }
 
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {

@@ -60,6 +60,9 @@ pub enum StoreError {
     /// The views.
     #[error("the views (`views.db`) cannot be used")]
     Views(#[from] rusqlite::Error),
+    /// An event that does not serialize.
+    #[error("cannot encode an event")]
+    Encode(#[source] serde_json::Error),
     /// An entry that does not parse as an event.
     #[error("entry {index} is not an event")]
     Entry {

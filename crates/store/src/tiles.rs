@@ -4,16 +4,17 @@
 //! durable, and the head that is on the disk is checked against the tiles at every start.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use marque_ledger::{Bundle, Checkpoint, Hash, LedgerError, Signer, Tile, TileReader, Tree};
 use marque_ledger::{append_bundle_entry, decode_bundle, decode_tile, encode_tile, inclusion_proof, leaf_hash};
 
 use crate::StoreError;
-use crate::dir::{make_private_dir, private_file, write_whole};
+use crate::dir::{make_private_dir, write_in_place, write_whole};
 use crate::error::Result;
 use crate::log::Log;
+use crate::private::Private;
+use crate::record::Record;
 
 /// How many entries a bundle and how many hashes a tile hold.
 const WIDTH: u64 = 256;
@@ -26,11 +27,15 @@ pub struct Tiles {
     tree: Tree,
     /// The open bundle: the entries behind the last full one.
     bundle: Vec<u8>,
+    /// The private parts of the same entries, which have files of their own outside of what is published.
+    private: Private,
     head: Head,
     /// The size of the checkpoint on the disk; behind the head after a crash between the two.
     signed: Option<u64>,
     /// Whether tiles were written since the last sync.
     dirty: bool,
+    /// The contents of the entries below are let go (tlog-tiles, "Pruning").
+    pruned: u64,
 }
 
 /// The last published size and root.
@@ -61,13 +66,29 @@ impl Tiles {
             }
             _ => Vec::new(),
         };
+        let private = Private::open(dir, head.size)?;
         let signed = std::fs::read_to_string(dir.join("checkpoint")).ok().and_then(|c| c.lines().nth(1)?.parse().ok());
-        Ok(Self { dir: dir.to_owned(), origin: origin.to_owned(), tree, bundle, head, signed, dirty: false })
+        Ok(Self { dir: dir.to_owned(), origin: origin.to_owned(), tree, bundle, private, head, signed, dirty: false, pruned: read_pruned(dir)? })
     }
 
     /// The last published head.
     pub fn head(&self) -> Head {
         self.head
+    }
+
+    /// The directory that is published.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What was kept of the entries that were let go.
+    pub fn retained(&self) -> Result<Vec<(u64, Vec<u8>)>> {
+        self.private.retained()
+    }
+
+    /// The first entry whose contents are still kept.
+    pub fn pruned(&self) -> u64 {
+        self.pruned
     }
 
     /// How many entries have been cut, published or not.
@@ -83,15 +104,17 @@ impl Tiles {
                 return Err(StoreError::Damaged { what: format!("entry {} is durable and cannot be read", self.tree.size()) });
             }
             for (_, entry) in entries {
-                self.push(&entry)?;
+                let (leaf, private) = Record::split(&entry);
+                self.push(leaf, private)?;
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, entry: &[u8]) -> Result<()> {
+    fn push(&mut self, entry: &[u8], private: &[u8]) -> Result<()> {
         let index = self.tree.size();
         append_bundle_entry(&mut self.bundle, entry)?;
+        self.private.append(private);
         let mut full = Vec::new();
         self.tree.push(leaf_hash(entry), &mut full);
         self.dirty = true;
@@ -99,6 +122,7 @@ impl Tiles {
             let bundle = Bundle { index: index / WIDTH, width: WIDTH as u16 };
             self.put(&bundle.path(), &self.bundle)?;
             self.bundle.clear();
+            self.private.close(bundle)?;
         }
         for (tile, hashes) in full {
             self.put(&tile.path(), &encode_tile(&hashes))?;
@@ -139,18 +163,48 @@ impl Tiles {
         std::fs::read_to_string(&path).map_err(StoreError::io("read", &path))
     }
 
-    /// Published entries from `from` on, at most one bundle of them.
+    /// Published entries from `from` on, as [`Record`]s, at most one bundle of them; none where they were pruned.
     pub fn read(&self, from: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         let Some(bundle) = Bundle::in_tree(from / WIDTH, self.head.size) else { return Ok(Vec::new()) };
-        let bytes = read_bundle(&self.dir, bundle)?;
-        let first = bundle.index.saturating_mul(WIDTH);
-        let entries = decode_bundle(&bytes)?.into_iter().enumerate().map(|(n, e)| (first.saturating_add(n as u64), e.to_vec()));
-        Ok(entries.filter(|(index, _)| *index >= from && *index < self.head.size).collect())
+        let records = read_records(&self.dir, bundle)?;
+        Ok(records.into_iter().filter(|(index, _)| *index >= from && *index < self.head.size).collect())
+    }
+
+    /// Lets go of the contents of the entries below `below`, in whole bundles (tlog-tiles, "Pruning"): the hashes stay, and
+    /// with them every proof. Returns the first entry that is still kept.
+    ///
+    /// Records that `keep` names are kept apart, so that views and state can still be made anew.
+    pub fn prune(&mut self, below: u64, keep: &dyn Fn(&[u8]) -> bool) -> Result<u64> {
+        let until = (below.min(self.head.size) / WIDTH).saturating_mul(WIDTH);
+        if until <= self.pruned {
+            return Ok(self.pruned);
+        }
+        let mut kept = self.private.retained()?;
+        for index in self.pruned / WIDTH..until / WIDTH {
+            let records = read_records(&self.dir, Bundle { index, width: WIDTH as u16 })?;
+            kept.extend(records.into_iter().filter(|(_, record)| keep(record)));
+        }
+        self.private.retain(&kept)?;
+        // The word comes before the deed: what is missing below it is missing on purpose.
+        write_whole(&self.dir.join(PRUNED), format!("{until}\n").as_bytes(), 0o644)?;
+        for index in self.pruned / WIDTH..until / WIDTH {
+            let bundle = Bundle { index, width: WIDTH as u16 };
+            let path = self.dir.join(bundle.path());
+            if let Err(e) = std::fs::remove_file(&path)
+                && e.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(StoreError::io("remove", &path)(e));
+            }
+            self.private.remove(bundle)?;
+        }
+        self.pruned = until;
+        Ok(until)
     }
 
     fn put_partial(&self, size: u64) -> Result<()> {
         if let Some(open) = Bundle::in_tree(size / WIDTH, size) {
             self.put(&open.path(), &self.bundle)?;
+            self.private.put(open)?;
         }
         for (tile, hashes) in self.tree.partial_tiles() {
             self.put(&tile.path(), &encode_tile(&hashes))?;
@@ -164,20 +218,12 @@ impl Tiles {
         for path in partial_paths(old).into_iter().filter(|p| !keep.contains(p)) {
             let _ = std::fs::remove_file(self.dir.join(path));
         }
+        self.private.tidy(old, new);
     }
 
     /// Writes a file in place: what a crash tears is above the head, and is written again from the log.
     fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.dir.join(path);
-        let write =
-            |path: &Path| private_file().create(true).truncate(true).write(true).open(path).and_then(|mut f| f.write_all(bytes));
-        match write(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                make_private_dir(path.parent().unwrap_or(&self.dir))?;
-                write(&path).map_err(StoreError::io("write", &path))
-            }
-            done => done.map_err(StoreError::io("write", &path)),
-        }
+        write_in_place(&self.dir.join(path), bytes)
     }
 }
 
@@ -195,6 +241,33 @@ impl TileReader for Disk<'_> {
         let bytes = std::fs::read(self.dir.join(&path)).map_err(|_| LedgerError::MissingTile(path))?;
         decode_tile(&bytes)
     }
+}
+
+/// Below which entry the bundles were removed.
+fn read_pruned(dir: &Path) -> Result<u64> {
+    let path = dir.join(PRUNED);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text
+            .trim()
+            .parse()
+            .map_err(|_| StoreError::Damaged { what: format!("`{}` is not a number of entries", path.display()) }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(e) => Err(StoreError::io("read", &path)(e)),
+    }
+}
+
+/// The entries of a published bundle, as [`Record`]s; none where it was pruned. For readers beside the follower.
+pub fn read_records(ledger: &Path, bundle: Bundle) -> Result<Vec<(u64, Vec<u8>)>> {
+    let path = ledger.join(bundle.path());
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && u64::from(bundle.width) == WIDTH => return Ok(Vec::new()),
+        Err(e) => return Err(StoreError::io("read", &path)(e)),
+    };
+    let mut private = Private::beside(ledger).read(bundle)?.into_iter();
+    let first = bundle.index.saturating_mul(WIDTH);
+    let record = |leaf: &[u8]| Record { leaf: leaf.to_vec(), private: private.next().unwrap_or_default() }.encode();
+    Ok((first..).zip(decode_bundle(&bytes)?.into_iter().map(record)).collect())
 }
 
 fn partial_paths(size: u64) -> Vec<String> {
@@ -238,3 +311,5 @@ fn sync_filesystem(dir: &Path) -> Result<()> {
 }
 
 const READ_BYTES: usize = 4 << 20;
+/// The file that says below which entry bundles are missing on purpose.
+const PRUNED: &str = "pruned";

@@ -179,8 +179,8 @@ impl Office {
         let taken = at.elapsed();
         match verdict {
             Verdict::Proceed(permit) => {
-                let response = Some(sha256(b"an answer"));
-                permit.settle(Outcome { ending: Ending::Answered, status: 200, response, bytes: 300 })?;
+                let response = Some(sha256(b"an answer").into());
+                permit.settle(Outcome { ending: Ending::Answered, status: 200, response, bytes: 300, contents: Vec::new() })?;
                 Ok(taken)
             }
             other => Err(format!("a call was not allowed: {other:?}").into()),
@@ -226,6 +226,8 @@ async fn call(engine: &Arc<Engine>, instance: &Instance, task: TaskId) -> Result
         contents: vec![content("/params/arguments/name", text.as_bytes())],
         protocol: "mcp tools/call".into(),
         definition: tool.definition,
+        correlation: None,
+        causes: Vec::new(),
     })
 }
 

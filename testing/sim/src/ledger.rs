@@ -133,7 +133,7 @@ impl Fold {
             Body::Decided(decided) if !self.decided.insert(decided.record) => {
                 return Err(format!("record `{}` was decided twice", decided.record));
             }
-            Body::Settled { record, outcome } => {
+            Body::Settled { record, outcome, .. } => {
                 if !self.decided.contains(record) {
                     return Err(format!("record `{record}` ended before it was decided"));
                 }

@@ -162,6 +162,8 @@ impl Attempt {
             contents: vec![marque_engine::content("/arguments", bytes.as_bytes())],
             protocol: "simulated".into(),
             definition: self.definition,
+            correlation: None,
+            causes: Vec::new(),
         }
     }
 }

@@ -64,7 +64,7 @@ impl World {
 
     fn apply(&mut self, what: Body) {
         let id = self.with(EventId::fresh);
-        let event = Event { id, v: 1, ts: self.now, by: By::System, what };
+        let event = Event { id, v: 1, ts: self.now, obs: None, iseq: 0, by: By::System, what };
         let bytes = event.to_bytes().unwrap();
         assert_eq!(Event::from_bytes(&bytes).unwrap(), event, "an event reads back as it was written");
         self.state.apply(&event);
@@ -161,7 +161,7 @@ fn approval_starts_a_task_and_never_widens() {
             action: Action::Invoke,
             resource: "tool:mail/send".parse().unwrap(),
             sensitivity: Sensitivity::Internal,
-            arguments: marque_core::Digest::from_bytes([7; 32]),
+            arguments: marque_core::Digest::from_bytes([7; 32]).into(),
             definition: None,
         },
         instance: instance.id,
@@ -222,7 +222,7 @@ fn expiry_beats_approval() {
             action: Action::Invoke,
             resource: "tool:x".parse().unwrap(),
             sensitivity: Sensitivity::Public,
-            arguments: marque_core::Digest::from_bytes([0; 32]),
+            arguments: marque_core::Digest::from_bytes([0; 32]).into(),
             definition: None,
         },
         instance: world.with(InstanceId::fresh),

@@ -41,7 +41,7 @@ async fn every_answer_is_recorded_before_it_is_given() {
     assert_eq!((&first.identity, &first.principal), (&spiffe(LEAD), &person(ALICE)));
     assert_eq!((first.instance, first.lease, first.task), (lead.instance.id, lease, task.id));
     assert_eq!((first.action, first.resource.to_string()), (Action::Invoke, "tool:crm/find".to_owned()));
-    assert_eq!((first.arguments, first.request), (canonical(&arguments), sha256(arguments.to_string().as_bytes())));
+    assert_eq!((first.arguments, first.request), (canonical(&arguments).into(), sha256(arguments.to_string().as_bytes()).into()));
     assert_eq!((&first.contents, first.protocol.as_str()), (&texts, "mcp tools/call"));
     assert_eq!(Some(first.policy), world.state().policy.map(|(_, digest)| digest));
 

@@ -271,11 +271,13 @@ pub(crate) fn call(lease: LeaseId, tool: &str, arguments: Value) -> ActionReques
         lease,
         action: Action::Invoke,
         resource: tool.parse().unwrap(),
-        request: sha256(arguments.to_string().as_bytes()),
+        request: sha256(arguments.to_string().as_bytes()).into(),
         arguments,
         contents: Vec::new(),
         protocol: "mcp tools/call".into(),
         definition: Some(definition(tool)),
+        correlation: None,
+        causes: Vec::new(),
     }
 }
 
@@ -284,7 +286,7 @@ pub(crate) fn definition(tool: &str) -> Digest {
 }
 
 pub(crate) fn answered() -> Outcome {
-    Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(b"ok")), bytes: 2 }
+    Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(b"ok").into()), bytes: 2, contents: Vec::new() }
 }
 
 pub(crate) fn agent(name: &str, ceiling: &str) -> IdentitySpec {

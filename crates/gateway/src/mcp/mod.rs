@@ -178,7 +178,7 @@ impl Mcp {
         let sent = tokio::select! {
             sent = self.upstreams.send(&asked.engine, asked.message(Some(passage)), &right) => sent,
             () = right.ended(&asked.engine) => {
-                right.settle(Outcome { ending: Ending::Cut, status: 0, response: None, bytes: 0 });
+                right.settle(Outcome { ending: Ending::Cut, status: 0, response: None, bytes: 0, contents: Vec::new() });
                 let why = "the authority for this call was revoked while the upstream was silent";
                 return reply::error(StatusCode::FORBIDDEN, parsed.id(), code::DENIED, why, Value::Null);
             }
@@ -191,6 +191,7 @@ impl Mcp {
                     status: StatusCode::BAD_GATEWAY.as_u16(),
                     response: None,
                     bytes: 0,
+                    contents: Vec::new(),
                 });
                 reply::error(StatusCode::BAD_GATEWAY, parsed.id(), code::UPSTREAM, &error.to_string(), Value::Null)
             }
@@ -234,6 +235,8 @@ impl Asked {
             contents,
             protocol: format!("mcp {}", parsed.method),
             definition,
+            correlation: correlation(&self.parts.headers, parsed),
+            causes: Vec::new(),
         }
     }
 }
@@ -249,6 +252,13 @@ fn texts(value: &Value, at: &str, out: &mut Vec<Content>) {
         }
         _ => {}
     }
+}
+
+/// What the caller's own trace calls a request: its W3C `traceparent`, or else the JSON-RPC identifier.
+fn correlation(headers: &HeaderMap, parsed: &Parsed<'_>) -> Option<String> {
+    let parent = headers.get("traceparent").and_then(|v| v.to_str().ok()).filter(|v| v.len() <= MAX_CORRELATION);
+    let id = || parsed.id().map(|id| format!("jsonrpc:{}", id.get())).filter(|id| id.len() <= MAX_CORRELATION);
+    parent.map(str::to_owned).or_else(id)
 }
 
 /// The engine could not tell who asks, or could not record: nothing happens.
@@ -282,3 +292,4 @@ pub fn foreign_origin(headers: &HeaderMap) -> bool {
 
 const MIN_TEXT: usize = 16;
 const MAX_TEXTS: usize = 64;
+const MAX_CORRELATION: usize = 128;

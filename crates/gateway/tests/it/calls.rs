@@ -112,7 +112,7 @@ async fn a_server_that_cannot_be_reached_is_a_failure_on_record() {
     assert_eq!((got.status, got.json()["error"]["code"].as_i64()), (StatusCode::BAD_GATEWAY, Some(-31001)));
     let row = &world.rows()[0];
     assert_ne!(row.decided.record, first.record());
-    let failed = Outcome { ending: Ending::Failed, status: 502, response: None, bytes: 0 };
+    let failed = Outcome { ending: Ending::Failed, status: 502, response: None, bytes: 0, contents: Vec::new() };
     assert_eq!(world.outcome(row.decided.record).await, failed);
 
     // Once the sight of its tools is too old, nothing is known of them any more.

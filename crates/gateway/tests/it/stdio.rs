@@ -42,7 +42,7 @@ async fn a_started_server_lists_and_answers() {
         assert_eq!(got.decision(), "allow", "{id}");
         assert_eq!(got.json()["id"], id);
         let outcome = world.outcome(got.record()).await;
-        assert_eq!((outcome.ending, outcome.response), (Ending::Answered, Some(sha256(&got.body))));
+        assert_eq!((outcome.ending, outcome.response), (Ending::Answered, Some(sha256(&got.body).into())));
         let [_, secret, names] = told(&got);
         assert_eq!(secret, SECRET);
         let expected = ["PATH", "HOME", "CRM_KEY"];

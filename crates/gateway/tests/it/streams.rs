@@ -13,7 +13,7 @@ use crate::world::{ALICE, LEAD, OTHER, World, eventually, person, spiffe, within
 
 /// The outcome of a stream of which only the first piece came.
 fn first_piece(ending: Ending) -> Outcome {
-    Outcome { ending, status: 200, response: Some(sha256(FIRST.as_bytes())), bytes: FIRST.len() as u64 }
+    Outcome { ending, status: 200, response: Some(sha256(FIRST.as_bytes()).into()), bytes: FIRST.len() as u64, contents: Vec::new() }
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn an_outcome_has_exactly_the_bytes_that_the_caller_got() {
         let got = client.ask(call("find", json!({}))).await;
         let outcome = world.outcome(got.record()).await;
         let expected =
-            Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(&got.body)), bytes: got.body.len() as u64 };
+            Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(&got.body).into()), bytes: got.body.len() as u64, contents: Vec::new() };
         assert_eq!(outcome, expected, "{mode:?}");
     }
 }
@@ -48,7 +48,7 @@ async fn a_stream_flows_while_it_is_open() {
     assert_eq!(&rest[..], LAST.as_bytes());
     let whole = format!("{FIRST}{LAST}");
     let expected =
-        Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(whole.as_bytes())), bytes: whole.len() as u64 };
+        Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(whole.as_bytes()).into()), bytes: whole.len() as u64, contents: Vec::new() };
     assert_eq!(world.outcome(record).await, expected);
 }
 

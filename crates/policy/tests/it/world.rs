@@ -134,7 +134,7 @@ pub(crate) fn state(identities: &[Identity], resources: &[Resource]) -> State {
     let mut state = State::default();
     for what in identities.chain(resources) {
         let id = EventId::from_bytes([1; 16]);
-        state.apply(&Event { id, v: marque_core::event::SCHEMA, ts: Timestamp::from_seconds(0), by: By::System, what });
+        state.apply(&Event { id, v: marque_core::event::SCHEMA, ts: Timestamp::from_seconds(0), obs: None, iseq: 0, by: By::System, what });
     }
     state
 }

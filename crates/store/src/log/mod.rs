@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::StoreError;
 use crate::error::Result;
+use crate::record::Record;
 use segments::Segments;
 use writer::{Job, Writer};
 
@@ -26,6 +27,8 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// The format's limit for one entry (tlog-tiles: a bundle's length field has 16 bits).
 pub const MAX_ENTRY: usize = 65_535;
+/// The most that is kept beside an entry.
+pub const MAX_PRIVATE: usize = 192 << 10;
 
 /// The most that one append may hold: a batch gathers up to this and one append more, and must fit into a segment.
 pub const MAX_APPEND: usize = 4 << 20;
@@ -91,10 +94,14 @@ impl Log {
         Ok(Self { queue: Mutex::new(Queue { next, jobs: Some(jobs) }), segments, durable, stopped, writer: Some(handle) })
     }
 
-    /// Queues entries as one atomic append. The order of calls is the order of entries.
+    /// Queues entries, each a [`Record`], as one atomic append. The order of calls is the order of entries.
     pub fn append(&self, entries: Vec<Vec<u8>>) -> Result<Pending> {
-        if let Some(large) = entries.iter().find(|e| e.len() > MAX_ENTRY) {
-            return Err(StoreError::TooLarge { bytes: large.len(), limit: MAX_ENTRY });
+        for (leaf, private) in entries.iter().map(|e| Record::split(e)) {
+            for (part, limit) in [(leaf, MAX_ENTRY), (private, MAX_PRIVATE)] {
+                if part.len() > limit {
+                    return Err(StoreError::TooLarge { bytes: part.len(), limit });
+                }
+            }
         }
         let bytes = entries.iter().map(|e| e.len().saturating_add(4)).sum();
         if bytes > MAX_APPEND {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::{self, ALIGN};
-use super::{MAX_ENTRY, SEGMENT_BYTES};
+use super::{MAX_ENTRY, MAX_PRIVATE, SEGMENT_BYTES};
 use crate::StoreError;
 use crate::dir::{make_private_dir, private_file, sync_dir};
 use crate::error::Result;
@@ -267,7 +267,7 @@ fn clear(segment: &Segment, offset: usize, bytes: &[u8]) -> Result<()> {
 fn open(path: &Path) -> Result<Segment> {
     let file = private_file().read(true).write(true).open(path).map_err(StoreError::io("open", path))?;
     let length = file.metadata().map_err(StoreError::io("read", path))?.len();
-    if length > SEGMENT_BYTES.saturating_add(MAX_ENTRY as u64) {
+    if length > SEGMENT_BYTES.saturating_add((MAX_ENTRY + MAX_PRIVATE) as u64) {
         return Err(StoreError::Damaged {
             what: format!("`{}` has {length} bytes, a segment has {SEGMENT_BYTES}", path.display()),
         });

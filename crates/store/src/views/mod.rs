@@ -5,40 +5,50 @@ mod project;
 mod queries;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use marque_core::event::Event;
 use marque_core::time::Timestamp;
+use marque_ledger::Bundle;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::StoreError;
 use crate::error::Result;
+use crate::index::Index;
 use crate::log::Log;
-use crate::tiles::Tiles;
+use crate::record::Record;
+use crate::tiles::{Tiles, read_records};
+use crate::vault::{Opened, Vault};
 
-pub use queries::{FoundContent, HeldElevation, RecordRow, TaskRow};
+pub use queries::{HeldElevation, RecordRow, TaskRow};
 
-/// The views' database.
+/// The views of one log: tables, the index, and a way to read entries again.
 #[derive(Debug)]
 pub struct Views {
     path: PathBuf,
     db: Mutex<Connection>,
+    index: Index,
+    vault: Arc<Vault>,
+    log: Arc<Log>,
+    tiles: Arc<Mutex<Tiles>>,
+    ledger: PathBuf,
+    /// The bundle that was read last: neighbours are asked for together.
+    last: Mutex<Option<(u64, u16, Records)>>,
 }
+
+type Records = Arc<Vec<(u64, Vec<u8>)>>;
 
 impl Views {
     /// Opens the database, or makes it anew when there is none, or when it is not whole or of another schema.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, vault: Arc<Vault>, log: Arc<Log>, tiles: Arc<Mutex<Tiles>>) -> Result<Self> {
         let db = match connect(path).and_then(|db| usable(&db).map(|good| (db, good))) {
             Ok((db, true)) => db,
             _ => make(path)?,
         };
-        Ok(Self { path: path.to_owned(), db: Mutex::new(db) })
-    }
-
-    /// Opens the database to read from, beside the process that writes to it.
-    pub fn read_only(path: &Path) -> Result<Self> {
-        let db = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self { path: path.to_owned(), db: Mutex::new(db) })
+        let index = Index::open(&path.with_file_name("index"), Arc::clone(&vault))?;
+        let ledger = tiles.lock().unwrap_or_else(PoisonError::into_inner).dir().to_owned();
+        let (db, last) = (Mutex::new(db), Mutex::default());
+        Ok(Self { path: path.to_owned(), db, index, vault, log, tiles, ledger, last })
     }
 
     /// Drops everything; the next [`Views::catch_up`] projects the log from its first event.
@@ -46,7 +56,12 @@ impl Views {
         let mut db = self.lock();
         *db = Connection::open_in_memory()?;
         *db = make(&self.path)?;
-        Ok(())
+        self.index.clear()
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.index
     }
 
     /// How many entries of the log these views cover.
@@ -62,34 +77,96 @@ impl Views {
 
     /// Takes in what became durable since the last time, entries that the tiles hold first. Returns how many entries
     /// are covered then.
-    pub fn catch_up(&self, log: &Log, tiles: &Mutex<Tiles>) -> Result<u64> {
+    pub fn catch_up(&self) -> Result<u64> {
         let mut db = self.lock();
-        let mut next = covers(&db)?;
-        if next > log.durable() {
+        let durable = self.log.durable();
+        if covers(&db)? > durable || self.index.covers() > durable {
             // These views are of a longer log: a restored one is shorter. They are of no use.
             *db = Connection::open_in_memory()?;
             *db = make(&self.path)?;
-            next = 0;
+            self.index.clear()?;
         }
-        while next < log.durable() {
-            let entries = entries(log, tiles, next)?;
-            let Some((last, _)) = entries.last() else {
-                return Err(StoreError::Damaged { what: format!("entry {next} is durable and cannot be read") });
-            };
-            let covered = last.saturating_add(1);
-            let tx = db.transaction()?;
-            let mut last_moment = 0;
-            for (index, bytes) in &entries {
-                let event = Event::from_bytes(bytes).map_err(|source| StoreError::Entry { index: *index, source })?;
-                project::event(&tx, *index, &event, bytes)?;
-                last_moment = last_moment.max(event.ts.micros());
+        loop {
+            let (tables, index) = (covers(&db)?, self.index.covers());
+            let next = tables.min(index);
+            if next >= durable {
+                return Ok(next);
             }
-            tx.execute("UPDATE meta SET value = ?1 WHERE name = 'last' AND value < ?1", [last_moment])?;
-            tx.execute("UPDATE meta SET value = ?1 WHERE name = 'covers'", [covered])?;
-            tx.commit()?;
-            next = covered;
+            let entries = self.entries(next)?;
+            let Some(covered) = entries.last().map(|(last, _)| last.saturating_add(1)) else {
+                self.skip_pruned(&mut db, next)?;
+                continue;
+            };
+            let opened = self.opened(&entries)?;
+            self.index.feed(opened.iter().filter(|(i, _)| *i >= index).map(|(i, event)| (*i, event)), covered)?;
+            project(&mut db, opened.iter().filter(|(i, _)| *i >= tables), covered)?;
         }
-        Ok(next)
+    }
+
+    fn opened(&self, entries: &[(u64, Vec<u8>)]) -> Result<Vec<(u64, Event)>> {
+        let open = |(index, bytes): &(u64, Vec<u8>)| {
+            let (leaf, private) = Record::split(bytes);
+            Ok((*index, self.vault.open_entry(*index, leaf, private)?.event))
+        };
+        entries.iter().map(open).collect()
+    }
+
+    /// Where the contents of entries were let go, what was kept of them is taken in, and the views go on behind them.
+    fn skip_pruned(&self, db: &mut Connection, next: u64) -> Result<()> {
+        let (below, kept) = {
+            let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+            (tiles.pruned(), tiles.retained()?)
+        };
+        if next >= below {
+            return Err(StoreError::Damaged { what: format!("entry {next} is durable and cannot be read") });
+        }
+        let opened = self.opened(&kept)?;
+        let (tables, index) = (covers(db)?, self.index.covers());
+        self.index.feed(opened.iter().filter(|(i, _)| *i >= index).map(|(i, event)| (*i, event)), below)?;
+        project(db, opened.iter().filter(|(i, _)| *i >= tables), below)
+    }
+
+    /// Entries from `next` on: from the log's segments, or from the tiles where those have been retired.
+    fn entries(&self, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        if next >= self.log.first() {
+            let entries = self.log.read(next, READ_BYTES)?;
+            if !entries.is_empty() {
+                return Ok(entries);
+            }
+        }
+        self.tiles.lock().unwrap_or_else(PoisonError::into_inner).read(next)
+    }
+
+    /// One entry, opened; nothing where it was pruned or is not there.
+    pub fn entry(&self, seq: u64) -> Result<Option<Opened>> {
+        let Some(bytes) = self.raw(seq)? else { return Ok(None) };
+        let (leaf, private) = Record::split(&bytes);
+        self.vault.open_entry(seq, leaf, private).map(Some)
+    }
+
+    /// One entry as the log keeps it: a [`Record`].
+    pub fn raw(&self, seq: u64) -> Result<Option<Vec<u8>>> {
+        if seq >= self.log.durable() {
+            return Ok(None);
+        }
+        let published = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).head().size;
+        if seq >= published {
+            return Ok(self.log.read(seq, 1)?.into_iter().find(|(index, _)| *index == seq).map(|(_, bytes)| bytes));
+        }
+        let Some(bundle) = Bundle::in_tree(seq / 256, published) else { return Ok(None) };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.as_ref().filter(|(index, width, _)| (*index, *width) == (bundle.index, bundle.width));
+        let records = match known {
+            Some((_, _, records)) => Arc::clone(records),
+            None => {
+                // A publication meanwhile may have put a wider file in this one's place.
+                let read = read_records(&self.ledger, bundle).or_else(|_| self.entries(bundle.index.saturating_mul(256)))?;
+                let records = Arc::new(read);
+                *last = Some((bundle.index, bundle.width, Arc::clone(&records)));
+                records
+            }
+        };
+        Ok(records.iter().find(|(index, _)| *index == seq).map(|(_, bytes)| bytes.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -97,15 +174,17 @@ impl Views {
     }
 }
 
-/// Entries from `next` on: from the log's segments, or from the tiles where those have been retired.
-fn entries(log: &Log, tiles: &Mutex<Tiles>, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
-    if next >= log.first() {
-        let entries = log.read(next, READ_BYTES)?;
-        if !entries.is_empty() {
-            return Ok(entries);
-        }
+/// Projects entries in one transaction.
+fn project<'a>(db: &mut Connection, entries: impl Iterator<Item = &'a (u64, Event)>, covered: u64) -> Result<()> {
+    let tx = db.transaction()?;
+    let mut last_moment = 0;
+    for (index, event) in entries {
+        project::event(&tx, *index, event)?;
+        last_moment = last_moment.max(event.ts.micros());
     }
-    tiles.lock().unwrap_or_else(PoisonError::into_inner).read(next)
+    tx.execute("UPDATE meta SET value = ?1 WHERE name = 'last' AND value < ?1", [last_moment])?;
+    tx.execute("UPDATE meta SET value = ?1 WHERE name = 'covers' AND value < ?1", [covered])?;
+    Ok(tx.commit()?)
 }
 
 fn covers(db: &Connection) -> Result<u64> {
@@ -115,7 +194,8 @@ fn covers(db: &Connection) -> Result<u64> {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
     // A crash may cost the last transactions, never the file: what is missing is projected again from the log.
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;")?;
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; \
+                      PRAGMA secure_delete = ON;")?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
@@ -139,5 +219,5 @@ fn make(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 4;
 const READ_BYTES: usize = 2 << 20;

@@ -1,14 +1,20 @@
 //! One event into the tables.
 
+use marque_core::decision::Effect;
 use marque_core::event::{Body, Event};
 use marque_core::revocation::Target;
 use marque_core::task::Task;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
 
 use crate::error::Result;
 
-pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> Result<()> {
+/// Projects one event, of which everything that may be read here has been put back.
+pub(super) fn event(db: &Connection, seq: u64, event: &Event) -> Result<()> {
+    observer(db, seq, event)?;
+    if seq.is_multiple_of(MOMENTS) {
+        db.prepare_cached("INSERT OR REPLACE INTO moments VALUES (?1, ?2)")?.execute(params![seq, event.ts.micros()])?;
+    }
     let keep = event.what.is_replayed() || matches!(event.what, Body::AttestationRefused { .. } | Body::IssueRefused { .. });
     if keep {
         db.prepare_cached("INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
@@ -17,7 +23,7 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> R
             event.ts.micros(),
             event.by.to_string(),
             event.what.is_replayed(),
-            String::from_utf8_lossy(bytes)
+            json(event)
         ])?;
     }
     match &event.what {
@@ -79,35 +85,13 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> R
                 why
             ])?;
         }
-        Body::Decided(decided) => {
-            db.prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)")?.execute(
-                params![
-                    seq,
-                    decided.record.to_string(),
-                    event.ts.micros(),
-                    decided.identity.to_string(),
-                    decided.task.to_string(),
-                    decided.resource.to_string(),
-                    decided.effect.as_str(),
-                    json(decided)
-                ],
-            )?;
-            let mut insert = db.prepare_cached("INSERT INTO contents VALUES (?1, ?2, ?3)")?;
-            for content in &decided.contents {
-                insert.execute(params![content.exact.to_string(), 0, seq])?;
-                if content.normalised != content.exact {
-                    insert.execute(params![content.normalised.to_string(), 1, seq])?;
-                }
-            }
+        Body::Decided(decided) if decided.effect == Effect::Allow => {
+            let sql = "INSERT INTO usage VALUES (?1, 1) ON CONFLICT (task) DO UPDATE SET calls = calls + 1";
+            db.prepare_cached(sql)?.execute([decided.task.to_string()])?;
         }
-        Body::Settled { record, outcome } => {
-            db.prepare_cached("UPDATE records SET settled = ?2, outcome = ?3 WHERE id = ?1")?.execute(params![
-                record.to_string(),
-                seq,
-                json(outcome)
-            ])?;
-        }
-        Body::LogStarted { .. }
+        Body::Decided(_)
+        | Body::Settled { .. }
+        | Body::LogStarted { .. }
         | Body::PersonAdded { .. }
         | Body::IdentityApplied { .. }
         | Body::IdentityMoved { .. }
@@ -117,7 +101,32 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, bytes: &[u8]) -> R
         | Body::PolicyActivated { .. }
         | Body::AttestationRefused { .. }
         | Body::IssueRefused { .. }
+        | Body::ArtifactAttested { .. }
+        | Body::LedgerRead { .. }
+        | Body::Gap { .. }
+        | Body::Erased { .. }
+        | Body::Pruned { .. }
         | Body::ElevationVoted { .. } => {}
+    }
+    Ok(())
+}
+
+/// Notes an observer's number, and what is missing before it.
+fn observer(db: &Connection, seq: u64, event: &Event) -> Result<()> {
+    let Some(observer) = event.obs.map(|o| o.to_string()) else { return Ok(()) };
+    let last: Option<u64> = db
+        .prepare_cached("SELECT last FROM observers WHERE id = ?1")?
+        .query_row([&observer], |row| row.get(0))
+        .optional()?;
+    let expected = last.unwrap_or(0).saturating_add(1);
+    if event.iseq > expected {
+        db.prepare_cached("INSERT OR REPLACE INTO gaps VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![observer, expected, event.iseq.saturating_sub(1), seq])?;
+    }
+    db.prepare_cached("INSERT OR REPLACE INTO observers VALUES (?1, ?2)")?
+        .execute(params![observer, event.iseq.max(expected.saturating_sub(1))])?;
+    if let Body::Gap { observer, from, .. } = &event.what {
+        db.prepare_cached("DELETE FROM gaps WHERE observer = ?1 AND first = ?2")?.execute(params![observer.to_string(), from])?;
     }
     Ok(())
 }
@@ -146,3 +155,6 @@ fn elevation_status(db: &Connection, id: &str, status: &str) -> Result<()> {
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
+
+/// How many entries lie between two of which the moment is kept.
+pub(super) const MOMENTS: u64 = 1024;

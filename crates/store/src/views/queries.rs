@@ -1,9 +1,8 @@
 //! Questions to the views.
 
-use marque_core::Digest;
 use marque_core::elevation::Elevation;
-use marque_core::event::Event;
-use marque_core::id::{ElevationId, InstanceId, LeaseId, RecordId, TaskId};
+use marque_core::event::{Body, Event};
+use marque_core::id::{ElevationId, InstanceId, LeaseId, ObserverId, RecordId, TaskId};
 use marque_core::lease::Lease;
 use marque_core::record::{Decided, Outcome};
 use marque_core::task::Task;
@@ -14,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Views;
 use crate::StoreError;
 use crate::error::Result;
+use crate::index::{Field, Term};
 
 /// A record with its place in the log and its outcome, where there is one.
 #[derive(Clone, Debug)]
@@ -50,15 +50,6 @@ pub struct HeldElevation {
     pub status: String,
 }
 
-/// A digest that was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundContent {
-    /// The index of the decision's entry.
-    pub seq: u64,
-    /// Whether white space had to be normalised for it.
-    pub normalised: bool,
-}
-
 impl Views {
     /// The events to replay at start, in order.
     pub fn replay(&self, mut each: impl FnMut(&Event)) -> Result<()> {
@@ -76,52 +67,92 @@ impl Views {
     /// How many calls were allowed under each task, ended or not.
     pub fn usage(&self) -> Result<Vec<(Task, u64)>> {
         let db = self.lock();
-        let sql = "SELECT t.body, r.calls FROM (SELECT task, COUNT(*) AS calls FROM records WHERE effect = 'allow' GROUP BY task) r \
-                   JOIN tasks t ON t.id = r.task";
-        let mut statement = db.prepare(sql)?;
+        let mut statement = db.prepare("SELECT t.body, u.calls FROM usage u JOIN tasks t ON t.id = u.task")?;
         let rows = statement.query_map([], |row| Ok((body(row, 0)?, row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Records that carried exactly the bytes of this digest, the newest first.
-    pub fn with_exact_content(&self, digest: Digest, limit: u32) -> Result<Vec<FoundContent>> {
-        let db = self.lock();
-        let sql = "SELECT seq FROM contents WHERE digest = ?1 AND normalised = 0 ORDER BY seq DESC LIMIT ?2";
-        let mut statement = db.prepare_cached(sql)?;
-        let rows = statement
-            .query_map(params![digest.to_string(), limit], |row| Ok(FoundContent { seq: row.get(0)?, normalised: false }))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    /// The last number of an observer.
+    pub fn last_of(&self, observer: ObserverId) -> Result<u64> {
+        Ok(self.one("SELECT last FROM observers WHERE id = ?1", params![observer.to_string()], |row| row.get(0))?.unwrap_or(0))
     }
 
-    /// Records that carried a text with this digest, exact or normalised, the newest first.
-    pub fn with_content(&self, digest: Digest, limit: u32) -> Result<Vec<FoundContent>> {
+    /// What observers numbered that never came, as far as no event says so yet.
+    pub fn gaps(&self) -> Result<Vec<(ObserverId, u64, u64)>> {
         let db = self.lock();
-        let mut statement =
-            db.prepare_cached("SELECT seq, normalised FROM contents WHERE digest = ?1 ORDER BY seq DESC LIMIT ?2")?;
-        let rows = statement.query_map(params![digest.to_string(), limit], |row| {
-            Ok(FoundContent { seq: row.get(0)?, normalised: row.get::<_, i64>(1)? != 0 })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut statement = db.prepare_cached("SELECT observer, first, last FROM gaps ORDER BY seq")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
+        let known = |(observer, first, last): (String, u64, u64)| Some((observer.parse().ok()?, first, last));
+        Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().filter_map(known).collect())
     }
 
     /// The record whose decision is entry `seq`.
     pub fn record_at(&self, seq: u64) -> Result<Option<RecordRow>> {
-        self.one(&format!("{RECORDS} WHERE seq = ?1"), params![seq], record)
+        let Some(Event { ts, what: Body::Decided(decided), .. }) = self.entry(seq)?.map(|o| o.event) else { return Ok(None) };
+        let mut settled = None;
+        for later in self.of_record(decided.record)?.into_iter().filter(|later| *later > seq) {
+            if let Some(Event { what: Body::Settled { outcome, .. }, .. }) = self.entry(later)?.map(|o| o.event) {
+                settled = Some((later, outcome));
+            }
+        }
+        Ok(Some(RecordRow { seq, at: ts, decided: *decided, settled }))
     }
 
     /// A record.
     pub fn record(&self, id: RecordId) -> Result<Option<RecordRow>> {
-        self.one(&format!("{RECORDS} WHERE id = ?1"), params![id.to_string()], record)
+        match self.of_record(id)?.into_iter().min() {
+            Some(seq) => self.record_at(seq),
+            None => Ok(None),
+        }
+    }
+
+    /// The record whose decision or outcome is entry `seq`.
+    pub fn record_with(&self, seq: u64) -> Result<Option<RecordRow>> {
+        match self.entry(seq)?.map(|o| o.event.what) {
+            Some(Body::Settled { record, .. }) => self.record(record),
+            _ => self.record_at(seq),
+        }
     }
 
     /// The newest records, of one task or identity where given, the newest first.
     pub fn records(&self, task: Option<TaskId>, identity: Option<&str>, limit: u32) -> Result<Vec<RecordRow>> {
+        let term = |field, value: &dyn std::fmt::Display| vec![Term { field, value: value.to_string() }];
+        let mut groups = vec![term(Field::Kind, &"decided")];
+        groups.extend(task.map(|id| term(Field::Task, &id)));
+        groups.extend(identity.map(|id| term(Field::Identity, &id)));
+        let seqs = self.index().find(&groups, 0, self.index().covers(), limit as usize)?;
+        let rows = seqs.into_iter().map(|seq| self.record_at(seq));
+        Ok(rows.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// The first entry that is not before `moment`, at most `MOMENTS` entries too early.
+    pub fn about(&self, moment: Timestamp) -> Result<u64> {
+        let sql = "SELECT seq FROM moments WHERE ts < ?1 ORDER BY seq DESC LIMIT 1";
+        Ok(self.one(sql, params![moment.micros()], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// The task and every task below it.
+    pub fn descendants(&self, task: TaskId) -> Result<Vec<TaskId>> {
         let db = self.lock();
-        let sql =
-            format!("{RECORDS} WHERE (?1 IS NULL OR task = ?1) AND (?2 IS NULL OR identity = ?2) ORDER BY seq DESC LIMIT ?3");
-        let mut statement = db.prepare_cached(&sql)?;
-        let rows = statement.query_map(params![task.map(|t| t.to_string()), identity, limit], record)?;
+        let sql = "WITH RECURSIVE below (id) AS (SELECT ?1 UNION SELECT t.id FROM tasks t JOIN below b ON t.parent = b.id) \
+                   SELECT id FROM below";
+        let mut statement = db.prepare_cached(sql)?;
+        let rows = statement.query_map([task.to_string()], |row| row.get::<_, String>(0))?;
+        Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// Every credential that was ever issued for a task, the oldest first.
+    pub fn leases_of(&self, task: TaskId) -> Result<Vec<(u64, Lease)>> {
+        let db = self.lock();
+        let mut statement = db.prepare_cached("SELECT seq, body FROM leases WHERE task = ?1 ORDER BY seq")?;
+        let rows = statement.query_map([task.to_string()], |row| Ok((row.get(0)?, body(row, 1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn of_record(&self, id: RecordId) -> Result<Vec<u64>> {
+        let group = vec![Term { field: Field::Record, value: id.to_string() }];
+        // Both events of a record are near each other, but nobody knows where.
+        self.index().find(&[group], 0, self.index().covers(), 2)
     }
 
     /// A task, ended or not.
@@ -165,14 +196,6 @@ impl Views {
         let mut statement = db.prepare_cached(sql)?;
         Ok(statement.query_row(with, read).optional()?)
     }
-}
-
-const RECORDS: &str = "SELECT seq, ts, body, settled, outcome FROM records";
-
-fn record(row: &Row<'_>) -> rusqlite::Result<RecordRow> {
-    let settled: Option<u64> = row.get(3)?;
-    let settled = settled.map(|seq| body(row, 4).map(|outcome| (seq, outcome))).transpose()?;
-    Ok(RecordRow { seq: row.get(0)?, at: Timestamp::from_micros(row.get(1)?), decided: body(row, 2)?, settled })
 }
 
 fn task(row: &Row<'_>) -> rusqlite::Result<TaskRow> {

@@ -1,7 +1,7 @@
 -- The views: a projection of the log, dropped and rebuilt at will. One text for SQLite and PostgreSQL.
 BEGIN;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
-INSERT INTO meta VALUES ('schema', 2), ('covers', 0), ('last', 0);
+INSERT INTO meta VALUES ('schema', 4), ('covers', 0), ('last', 0);
 
 -- Events that are replayed at start, and refusals, by their index in the log.
 CREATE TABLE events (seq BIGINT PRIMARY KEY, kind TEXT NOT NULL, ts BIGINT NOT NULL, said_by TEXT NOT NULL, replayed INTEGER NOT NULL, body TEXT NOT NULL);
@@ -19,10 +19,13 @@ CREATE TABLE elevations (id TEXT PRIMARY KEY, seq BIGINT NOT NULL, task TEXT NOT
 
 CREATE TABLE revocations (seq BIGINT PRIMARY KEY, target TEXT NOT NULL, epoch BIGINT NOT NULL, ts BIGINT NOT NULL, said_by TEXT NOT NULL, why TEXT NOT NULL);
 
-CREATE TABLE records (seq BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, ts BIGINT NOT NULL, identity TEXT NOT NULL, task TEXT NOT NULL, resource TEXT NOT NULL, effect TEXT NOT NULL, body TEXT NOT NULL, settled BIGINT, outcome TEXT);
-CREATE INDEX records_by_task ON records (task, seq);
-CREATE INDEX records_by_identity ON records (identity, seq);
 
-CREATE TABLE contents (digest TEXT NOT NULL, normalised INTEGER NOT NULL, seq BIGINT NOT NULL);
-CREATE INDEX contents_by_digest ON contents (digest, seq);
+
+-- The last number of each observer, and what it numbered that never came.
+CREATE TABLE observers (id TEXT PRIMARY KEY, last BIGINT NOT NULL);
+CREATE TABLE gaps (observer TEXT NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (observer, first));
+-- Calls allowed under each task.
+CREATE TABLE usage (task TEXT PRIMARY KEY, calls BIGINT NOT NULL);
+-- The moment of every 1,024th entry: a time leads to entries by it.
+CREATE TABLE moments (seq BIGINT PRIMARY KEY, ts BIGINT NOT NULL);
 COMMIT;

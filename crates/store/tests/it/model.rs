@@ -42,7 +42,7 @@ impl Model<'_> {
 
     fn settled(&self, id: RecordId) -> Option<(u64, Outcome)> {
         self.newest().find_map(|(seq, event)| match &event.what {
-            Body::Settled { record, outcome } if *record == id => Some((seq, outcome.clone())),
+            Body::Settled { record, outcome, .. } if *record == id => Some((seq, outcome.clone())),
             _ => None,
         })
     }
@@ -99,21 +99,10 @@ impl Model<'_> {
         status.unwrap_or("pending")
     }
 
-    /// The index of each record with this text, and whether white space had to be normalised; in ascending order.
-    pub(crate) fn with_content(&self, digest: Digest) -> Vec<(u64, bool)> {
-        let mut found = Vec::new();
-        for (seq, _, decided, _) in self.records() {
-            for content in &decided.contents {
-                if content.exact == digest {
-                    found.push((seq, false));
-                }
-                if content.normalised == digest && content.exact != digest {
-                    found.push((seq, true));
-                }
-            }
-        }
-        found.sort_unstable();
-        found
+    /// The index of each record with this text, exact or normalised, the newest first.
+    pub(crate) fn with_content(&self, digest: Digest) -> Vec<u64> {
+        let carries = |decided: &Decided| decided.contents.iter().any(|c| c.exact == digest || c.normalised == digest);
+        self.records().into_iter().filter(|(_, _, decided, _)| carries(decided)).map(|(seq, ..)| seq).collect()
     }
 
     pub(crate) fn usage(&self) -> BTreeMap<TaskId, u64> {

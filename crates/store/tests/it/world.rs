@@ -9,13 +9,13 @@ use marque_core::event::{Body, By, Event, SCHEMA};
 use marque_core::id::{ElevationId, EventId, InstanceId, LeaseId, RecordId, TaskId};
 use marque_core::identity::{Identity, Kind, Lifecycle};
 use marque_core::lease::{CredentialClass, Lease};
-use marque_core::record::{Content, Decided, Ending, Outcome};
+use marque_core::record::{Consent, Content, Decided, Ending, Outcome, Posture};
 use marque_core::resource::{Action, Sensitivity};
 use marque_core::revocation::{Epoch, Target};
 use marque_core::spiffe::SpiffeId;
 use marque_core::task::{Budget, Task};
 use marque_core::time::{Cx, Timestamp, Ttl};
-use marque_core::{Digest, PersonId};
+use marque_core::{Digest, PersonId, Prints};
 
 /// All that happened, and what of it is still there.
 pub(crate) struct World {
@@ -96,7 +96,7 @@ impl World {
             1 => By::Person(person("alice")),
             _ => self.instances.first().map_or(By::System, |instance| By::Instance(instance.id)),
         };
-        let event = Event { id: self.fresh(EventId::fresh), v: SCHEMA, ts: self.now, by, what };
+        let event = Event { id: self.fresh(EventId::fresh), v: SCHEMA, ts: self.now, obs: None, iseq: 0, by, what };
         self.events.push(event);
     }
 
@@ -168,8 +168,9 @@ impl World {
         let (Some(lease), Some(task)) = (one(&self.leases, usize::from(extra)), one(&self.tasks, pick)) else { return };
         let content = |n: usize| Content {
             at: format!("/params/{n}"),
-            exact: digest((pick + n) % 5),
-            normalised: digest((pick + 3 * n) % 4),
+            exact: digest((pick + n) % 5).into(),
+            normalised: digest((pick + 3 * n) % 4).into(),
+            prints: Prints::new(vec![n as u64; n]),
             bytes: n as u64,
         };
         let decided = Decided {
@@ -186,8 +187,14 @@ impl World {
             effect: [Effect::Allow, Effect::Allow, Effect::Deny, Effect::Hold][usize::from(extra % 4)],
             reasons: vec![Reason::built_in("test", "because of 'it'; --")],
             policy: digest(9),
-            request: digest(10),
-            arguments: digest(11),
+            request: digest(10).into(),
+            arguments: digest(11).into(),
+            intent: "an intent".into(),
+            posture: Posture { method: "unix".into(), age: 3 },
+            consent: Consent::NotNeeded,
+            obligations: vec!["record-outcome".into()],
+            correlation: Some("jsonrpc:1".into()).filter(|_| extra > 100),
+            causes: Vec::new(),
             contents: (0..usize::from(extra % 3)).map(content).collect(),
             elevation: self.held.first().map(|elevation| elevation.id).filter(|_| extra > 200),
         };
@@ -198,9 +205,9 @@ impl World {
     fn settle(&mut self, pick: usize, extra: u8) {
         let Some(record) = take(&mut self.unsettled, pick) else { return };
         let ending = [Ending::Answered, Ending::Truncated, Ending::Cut, Ending::Failed][usize::from(extra % 4)];
-        let response = Some(digest(usize::from(extra))).filter(|_| extra > 50);
-        let outcome = Outcome { ending, status: 200, response, bytes: u64::from(extra) };
-        self.push(Body::Settled { record, outcome: if extra == 0 { Outcome::abandoned() } else { outcome } });
+        let response = Some(digest(usize::from(extra)).into()).filter(|_| extra > 50);
+        let outcome = Outcome { ending, status: 200, response, bytes: u64::from(extra), contents: Vec::new() };
+        self.push(Body::Settled { record, principal: None, outcome: if extra == 0 { Outcome::abandoned() } else { outcome } });
     }
 
     fn hold(&mut self, pick: usize, extra: u8) {
@@ -211,7 +218,7 @@ impl World {
             action: Action::Invoke,
             resource: "tool:mail/send".parse().unwrap(),
             sensitivity: Sensitivity::Confidential,
-            arguments: digest(usize::from(extra % 4)),
+            arguments: digest(usize::from(extra % 4)).into(),
             definition: Some(digest(3)).filter(|_| extra > 100),
         };
         let elevation = Elevation {

@@ -1,0 +1,134 @@
+//! The private parts of entries, a file for each bundle of 256: length (32 bits, big-endian) and bytes of each. They stand
+//! beside the published log, never in it.
+
+use std::path::{Path, PathBuf};
+
+use marque_ledger::Bundle;
+
+use crate::StoreError;
+use crate::dir::{make_private_dir, write_in_place, write_whole};
+use crate::error::Result;
+
+/// The files, and the open one.
+#[derive(Debug)]
+pub(crate) struct Private {
+    dir: PathBuf,
+    open: Vec<u8>,
+}
+
+impl Private {
+    /// Those of the log in `ledger`, of which `size` entries are published.
+    pub fn open(ledger: &Path, size: u64) -> Result<Self> {
+        let mut private = Self::beside(ledger);
+        if let Some(bundle) = Bundle::in_tree(size / WIDTH, size).filter(|b| u64::from(b.width) < WIDTH) {
+            let parts = private.read(bundle)?;
+            for n in 0..usize::from(bundle.width) {
+                private.append(parts.get(n).map_or(&[][..], Vec::as_slice));
+            }
+        }
+        Ok(private)
+    }
+
+    /// Those of the log in `ledger`, to read from.
+    pub fn beside(ledger: &Path) -> Self {
+        Self { dir: ledger.with_file_name(FOLDER), open: Vec::new() }
+    }
+
+    pub fn append(&mut self, part: &[u8]) {
+        self.open.extend_from_slice(&(part.len() as u32).to_be_bytes());
+        self.open.extend_from_slice(part);
+    }
+
+    /// Writes the open file, whose bundle is full, and begins the next.
+    pub fn close(&mut self, bundle: Bundle) -> Result<()> {
+        self.put(bundle)?;
+        self.open.clear();
+        Ok(())
+    }
+
+    /// Writes the open file as it is.
+    pub fn put(&self, bundle: Bundle) -> Result<()> {
+        write_in_place(&self.path(bundle), &self.open)
+    }
+
+    /// The private parts of a bundle, in order; none where there is no file: a log of before they were kept, or pruned.
+    pub fn read(&self, bundle: Bundle) -> Result<Vec<Vec<u8>>> {
+        let path = self.path(bundle);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(StoreError::io("read", &path)(e)),
+        };
+        let damaged = || StoreError::Damaged { what: format!("`{}` does not hold whole parts", path.display()) };
+        let mut parts = Vec::new();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+            let (part, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
+            parts.push(part.to_vec());
+            rest = tail;
+        }
+        Ok(parts)
+    }
+
+    /// Removes the partial file of a head that has been followed by another.
+    pub fn tidy(&self, old: u64, new: u64) {
+        let path = |size: u64| Bundle::in_tree(size / WIDTH, size).map(|bundle| self.path(bundle));
+        if let Some(gone) = path(old).filter(|p| Some(p) != path(new).as_ref()) {
+            // One that stays behind does no harm.
+            let _ = std::fs::remove_file(gone);
+        }
+    }
+
+    /// Removes the file of a full bundle.
+    pub fn remove(&self, bundle: Bundle) -> Result<()> {
+        let path = self.path(bundle);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("remove", &path)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The records that were kept when their bundles were let go, by index.
+    pub fn retained(&self) -> Result<Vec<(u64, Vec<u8>)>> {
+        let path = self.dir.join(RETAINED);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(StoreError::io("read", &path)(e)),
+        };
+        let damaged = || StoreError::Damaged { what: format!("`{}` does not hold whole records", path.display()) };
+        let mut records = Vec::new();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (index, tail) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+            let (length, tail) = tail.split_first_chunk::<4>().ok_or_else(damaged)?;
+            let (record, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
+            records.push((u64::from_be_bytes(*index), record.to_vec()));
+            rest = tail;
+        }
+        Ok(records)
+    }
+
+    /// Keeps these records from now on, durably.
+    pub fn retain(&self, records: &[(u64, Vec<u8>)]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for (index, record) in records {
+            bytes.extend_from_slice(&index.to_be_bytes());
+            bytes.extend_from_slice(&(record.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(record);
+        }
+        make_private_dir(&self.dir)?;
+        write_whole(&self.dir.join(RETAINED), &bytes, 0o600)
+    }
+
+    fn path(&self, bundle: Bundle) -> PathBuf {
+        let path = bundle.path();
+        self.dir.join(path.strip_prefix("tile/entries/").unwrap_or(&path))
+    }
+}
+
+const FOLDER: &str = "private";
+/// The file of what outlived its bundle.
+const RETAINED: &str = "retained";
+const WIDTH: u64 = 256;
