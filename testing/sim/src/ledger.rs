@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use marque_core::event::{Body, Event};
+use marque_core::event::Body;
 use marque_core::id::{EventId, RecordId};
 use marque_core::record::Outcome;
 use marque_engine::State;
-use marque_ledger::{Hash, LedgerError, LogFiles, Tile, TileReader, Verifier};
+use marque_ledger::{Bundle, Hash, LedgerError, LogFiles, Tile, TileReader, Verifier};
 use marque_ledger::{consistency_proof, decode_tile, verify_consistency, verify_log};
+
+use marque_store::record::Record;
+use marque_store::tiles::read_records;
+use marque_store::vault::Vault;
 
 use crate::journal::{Checked, Journal, broken, must};
 use crate::words;
@@ -74,8 +78,12 @@ impl Ledger {
         let files = Files { dir: root.join("ledger") };
         let verifier = self.verifier(&files, journal)?;
         let origin = format!("{}/marque/log", words::TRUST_DOMAIN);
+        let vault = must("I6", "opening the vault", vault(root))?;
         let fold = &mut self.fold;
-        let report = verify_log(&files, &origin, &[verifier], &mut |index: u64, bytes: &[u8]| fold.take(index, bytes));
+        let mut parts = Parts { ledger: root.join("ledger"), bundle: None, private: Vec::new() };
+        let report = verify_log(&files, &origin, &[verifier], &mut |index: u64, leaf: &[u8]| {
+            fold.take(index, leaf, parts.of(index, fold.size), &vault)
+        });
         let faults: Vec<String> = report.faults.iter().take(3).map(|f| format!("{}: {}", f.path, f.what)).collect();
         journal.check("I6", report.is_ok(), || format!("the log does not verify: {}", faults.join("; ")))?;
         journal.check("I6", report.size == self.fold.size, || format!("{} entries, {} read", report.size, self.fold.size))?;
@@ -118,14 +126,17 @@ impl Ledger {
 
 impl Fold {
     /// I3 and I6: each event has one index, each record one decision and at most one end, in this order.
-    fn take(&mut self, index: u64, bytes: &[u8]) -> Result<(), String> {
+    fn take(&mut self, index: u64, leaf: &[u8], private: &[u8], vault: &Vault) -> Result<(), String> {
         if index < self.size {
             return Ok(());
         }
         if index > self.size {
             return Err(format!("comes after entry {}", self.size));
         }
-        let event = Event::from_bytes(bytes).map_err(|error| error.to_string())?;
+        let event = vault.open_entry(index, leaf, private).map_err(|error| error.to_string())?.event;
+        if event.iseq != index + 1 {
+            return Err(format!("has the number {}", event.iseq));
+        }
         if !self.events.insert(event.id) {
             return Err(format!("event `{}` is in the log twice", event.id));
         }
@@ -147,6 +158,35 @@ impl Fold {
         self.size += 1;
         Ok(())
     }
+}
+
+/// The private parts of the entries, a bundle at a time.
+struct Parts {
+    ledger: PathBuf,
+    bundle: Option<u64>,
+    private: Vec<Vec<u8>>,
+}
+
+impl Parts {
+    /// That of an entry that has not been taken in yet.
+    fn of(&mut self, index: u64, taken: u64) -> &[u8] {
+        let bundle = index / 256;
+        if index >= taken && self.bundle != Some(bundle) {
+            self.bundle = Some(bundle);
+            let width = (1..=256_u16).rev().find(|w| self.ledger.join(Bundle { index: bundle, width: *w }.path()).is_file());
+            let records = width.map(|width| read_records(&self.ledger, Bundle { index: bundle, width }));
+            let records = records.and_then(Result::ok).unwrap_or_default();
+            self.private = records.iter().map(|(_, record)| Record::split(record).1.to_vec()).collect();
+        }
+        self.private.get((index % 256) as usize).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The vault, as the engine left it.
+fn vault(root: &Path) -> std::io::Result<Vault> {
+    let key = std::fs::read(root.join("keys/vault.key"))?;
+    let key = key.as_slice().try_into().map_err(std::io::Error::other)?;
+    Vault::open(&root.join("subjects"), key).map_err(std::io::Error::other)
 }
 
 /// The published files.
