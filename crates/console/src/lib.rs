@@ -4,7 +4,7 @@
 //! what the API would tell that person. Pictures are SVG, laid out here.
 
 mod pages;
-mod picture;
+pub mod picture;
 mod session;
 
 use std::sync::Arc;

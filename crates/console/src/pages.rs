@@ -135,12 +135,11 @@ fn actions(records: &[RecordRow]) -> Markup {
 
 /// One action and everything that it hangs from.
 pub fn record(chain: &Chain) -> Markup {
-    let decided = &chain.decided;
     layout(
         "Record",
         html! {
             p { a href="/" { "Overview" } }
-            h1 { (decided.record) }
+            h1 { (picture::name(chain)) }
             (picture::chain(chain))
             section {
                 h2 { "What is proved" }
@@ -150,12 +149,14 @@ pub fn record(chain: &Chain) -> Markup {
                     None => p.faint { "Not in a checkpoint yet; look again in a second." },
                 }
                 dl {
-                    dt { "Policies" } dd { code { (decided.policy) } }
-                    dt { "Request" } dd { code { (decided.request) } }
+                    @if let Some(decided) = &chain.decided {
+                        dt { "Policies" } dd { code { (decided.policy) } }
+                        dt { "Request" } dd { code { (decided.request) } }
+                    }
                     @if let Some(outcome) = &chain.outcome {
                         dt { "Outcome" } dd { (format!("{:?}", outcome.ending)) ", status " (outcome.status) ", " (outcome.bytes) " bytes" }
                     }
-                    @for content in &decided.contents { dt { (content.at) } dd { code { (content.exact) } } }
+                    @for content in chain.decided.iter().flat_map(|d| &d.contents) { dt { (content.at) } dd { code { (content.exact) } } }
                 }
             }
         },

@@ -18,7 +18,7 @@ pub fn chain(chain: &Chain) -> Markup {
     let height = steps.len() * ROW + MARGIN;
     html! {
         svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox=(format!("0 0 {WIDTH} {height}")) {
-            title { "How " (chain.decided.record) " came about" }
+            title { "How " (name(chain)) " came about" }
             @for (n, step) in steps.iter().enumerate() {
                 @let y = n * ROW + MARGIN;
                 @if n > 0 {
@@ -34,20 +34,29 @@ pub fn chain(chain: &Chain) -> Markup {
     }
 }
 
-fn steps(chain: &Chain) -> Vec<Step> {
-    let decided = &chain.decided;
+/// What a chain is of.
+pub fn name(chain: &Chain) -> String {
+    let artifact = || chain.artifact.as_ref().map(|a| a.name.clone());
+    chain.decided.as_ref().map(|d| d.record.to_string()).or_else(artifact).unwrap_or_else(|| format!("entry {}", chain.entry))
+}
+
+/// The first box: what was done.
+fn deed(chain: &Chain) -> Step {
+    let Some(decided) = &chain.decided else {
+        return Step { title: "artifact", name: name(chain), note: format!("attested at {}", chain.at), tone: "#15803d" };
+    };
     let tone = match decided.effect {
         Effect::Allow => "#15803d",
         Effect::Deny => "#b91c1c",
         Effect::Hold => "#b45309",
     };
     let why: Vec<&str> = decided.reasons.iter().map(|r| r.text.as_str()).collect();
-    let mut steps = vec![Step {
-        title: "action",
-        name: format!("{} {}: {}", decided.action, decided.resource, decided.effect.as_str()),
-        note: cut(&why.join("; ")),
-        tone,
-    }];
+    let name = format!("{} {}: {}", decided.action, decided.resource, decided.effect.as_str());
+    Step { title: "action", name, note: cut(&why.join("; ")), tone }
+}
+
+fn steps(chain: &Chain) -> Vec<Step> {
+    let mut steps = vec![deed(chain)];
     if let Some(lease) = &chain.lease {
         steps.push(Step {
             title: "credential",

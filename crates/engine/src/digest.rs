@@ -2,6 +2,7 @@
 
 use marque_core::{Digest, Prints};
 use marque_core::record::Content;
+use marque_trace::{Fingerprint, Winnower};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -18,22 +19,22 @@ pub fn canonical(value: &Value) -> Digest {
     sha256(&serde_json::to_vec(&value).unwrap_or_default())
 }
 
-/// The digests of one text: exact, and with each run of white space as one space and none at the ends.
+/// What one text is found by again: its digest, that of its normalised form, and its fingerprints.
 pub fn content(at: &str, bytes: &[u8]) -> Content {
-    let text = String::from_utf8_lossy(bytes);
-    let mut hasher = Sha256::new();
-    for (n, word) in text.split_whitespace().enumerate() {
-        if n > 0 {
-            hasher.update(b" ");
-        }
-        hasher.update(word.as_bytes());
-    }
-    let normalised = Digest::from_bytes(hasher.finalize().into());
+    let mut winnower = Winnower::new(MOST_PRINTS);
+    winnower.push_bytes(bytes);
+    let Fingerprint { normalised, prints, .. } = winnower.finish();
+    let mut prints: Vec<u64> = prints.iter().map(|print| print.hash).collect();
+    prints.sort_unstable();
+    prints.dedup();
     Content {
         at: at.to_owned(),
         exact: sha256(bytes).into(),
-        normalised: normalised.into(),
-        prints: Prints::default(),
+        normalised: Digest::from_bytes(normalised).into(),
+        prints: Prints::new(prints),
         bytes: bytes.len() as u64,
     }
 }
+
+/// The most fingerprints that are kept of one text: beyond some 4 kB they grow sparser.
+const MOST_PRINTS: usize = 256;

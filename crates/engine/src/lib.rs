@@ -43,7 +43,7 @@ pub use passage::Passage;
 pub use revoke::Revoked;
 pub use secrets::InjectedSecret;
 pub use tasks::TaskRequest;
-pub use trace::{Chain, InclusionProof, Trace, TraceClass, TraceStep};
+pub use trace::{Chain, Found, FoundReceipt, Hint, InclusionProof, Trace, TraceClass, TraceSpan, TraceStep};
 
 pub use marque_core::state::State;
 pub use marque_policy::{Access, PolicyError};

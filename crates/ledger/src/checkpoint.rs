@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use crate::error::{LedgerError, Result};
-use crate::hash::Hash;
+use crate::hash::{Hash, empty_root};
 use crate::note::{Signer, Verifier, open};
+use crate::proof::verify_consistency;
 
 /// A tree head, whose signed note is the log's word about its entries (tlog-checkpoint v1.0.0, "Note text").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +40,38 @@ impl Checkpoint {
         signer.sign(&body)
     }
 
+    /// The signed note of this checkpoint, if a proof shows that it continues `before`, the head that was signed last
+    /// (tlog-checkpoint v1.0.0, "Signatures"). Nothing is signed that is not consistent with it.
+    pub fn sign_next(&self, signer: &Signer, before: TreeHead, proof: &[Hash]) -> Result<String> {
+        verify_consistency(before.size, before.root, self.size, self.root, proof)?;
+        self.sign(signer)
+    }
+
+    /// The size and root, without the name of the log (RFC 6962 §2.1).
+    pub fn head(&self) -> TreeHead {
+        TreeHead { size: self.size, root: self.root }
+    }
+
     /// The text that is signed: origin, size, root and extensions, a line each (tlog-checkpoint v1.0.0, "Note text").
     pub fn body(&self) -> String {
         let head = format!("{}\n{}\n{}\n", self.origin, self.size, self.root);
         self.extensions.iter().fold(head, |body, line| body + line + "\n")
+    }
+}
+
+/// What a tree is known by: its size and its root (RFC 6962 §2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TreeHead {
+    /// How many entries the tree has.
+    pub size: u64,
+    /// The root hash over them.
+    pub root: Hash,
+}
+
+/// The head of the tree of no entries (RFC 6962 §2.1).
+impl Default for TreeHead {
+    fn default() -> Self {
+        Self { size: 0, root: empty_root() }
     }
 }
 
@@ -74,7 +103,7 @@ pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::{empty_root, leaf_hash};
+    use crate::hash::leaf_hash;
     use crate::tree::Tree;
 
     #[test]

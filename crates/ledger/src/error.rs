@@ -3,7 +3,8 @@
 /// Result of the crate.
 pub type Result<T> = std::result::Result<T, LedgerError>;
 
-/// Why bytes are not what C2SP tlog-tiles v0.1.0, signed-note v1.0.0, tlog-checkpoint v1.0.0 or RFC 6962 §2.1 ask for.
+/// Why bytes are not what C2SP tlog-tiles v0.1.0, signed-note v1.0.0, tlog-checkpoint v1.0.0, tlog-cosignature v1.0.1,
+/// tlog-witness v1.0.0, tlog-policy, RFC 6962 §2.1 or RFC 9942 ask for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
@@ -96,4 +97,27 @@ pub enum LedgerError {
     /// Not a tlog-proof file (C2SP tlog-proof).
     #[error("the text is not a tlog-proof")]
     BadProofFile,
+    /// Zero, or beyond 2^63 - 1 (tlog-cosignature v1.0.1, "Format").
+    #[error("`{0}` is not a time that a cosignature can have")]
+    BadTime(u64),
+    /// Not an old size line, at most 63 hashes, a blank line and a checkpoint (tlog-witness v1.0.0, "add-checkpoint").
+    #[error("the body is not an add-checkpoint request")]
+    BadAddCheckpoint,
+    /// Not a decimal number and a newline (tlog-witness v1.0.0, "add-checkpoint").
+    #[error("`{0}` is not a tree size")]
+    BadTreeSize(String),
+    /// A line, counted from 1, that a policy cannot have; the last when there is no quorum (C2SP tlog-policy).
+    #[error("line `{line}` of the policy {what}")]
+    BadPolicy {
+        /// The number of the line.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Too few of the policy's witnesses have cosigned (C2SP tlog-policy).
+    #[error("the witnesses that cosigned are no quorum")]
+    NoQuorum,
+    /// Not the form that COSE receipts of inclusion have here (RFC 9942 §5.2.1).
+    #[error("the bytes are not a COSE receipt of inclusion: {0}")]
+    BadReceipt(&'static str),
 }

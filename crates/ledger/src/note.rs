@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
-use sha2::{Digest, Sha256};
+use ed25519_dalek::{Signer as _, SigningKey};
 
 use crate::error::{LedgerError, Result};
+use crate::key::{NamedKey, is_key_name};
 
 /// Text with signature lines under it, none of them verified yet unless it comes from [`open`] (signed-note v1.0.0,
 /// "Format").
@@ -23,16 +23,11 @@ impl Note {
     /// Splits a note at its last blank line; verifies nothing (signed-note v1.0.0, "Format").
     pub fn parse(note: &str) -> Result<Self> {
         let (text, lines) = note.rsplit_once("\n\n").ok_or(LedgerError::BadNote)?;
-        let lines = lines.strip_suffix('\n').ok_or(LedgerError::BadNote)?;
         let text = format!("{text}\n");
         if !is_text(&text) {
             return Err(LedgerError::BadText);
         }
-        if lines.split('\n').count() > MAX_SIGNATURES {
-            return Err(LedgerError::TooManySignatures);
-        }
-        let signatures = lines.split('\n').map(str::parse).collect::<Result<_>>()?;
-        Ok(Self { text, signatures })
+        Ok(Self { text, signatures: parse_signatures(lines)? })
     }
 }
 
@@ -43,17 +38,26 @@ impl fmt::Display for Note {
     }
 }
 
+/// Signature lines, one or more, each with its newline (signed-note v1.0.0, "Format").
+pub(crate) fn parse_signatures(lines: &str) -> Result<Vec<Signature>> {
+    let lines = lines.strip_suffix('\n').ok_or(LedgerError::BadNote)?;
+    if lines.split('\n').count() > MAX_SIGNATURES {
+        return Err(LedgerError::TooManySignatures);
+    }
+    lines.split('\n').map(str::parse).collect()
+}
+
 /// Parses a note and verifies it: signatures by unknown keys are left out, a known key's bad signature refuses the note,
 /// and so does the want of any good one (signed-note v1.0.0, "Verification").
 pub fn open(note: &str, known: &[Verifier]) -> Result<Note> {
     let Note { text, signatures } = Note::parse(note)?;
     let mut verified: Vec<Signature> = Vec::new();
     for signature in signatures {
-        let mut by = known.iter().filter(|verifier| verifier.is_named_in(&signature)).peekable();
+        let mut by = known.iter().filter(|verifier| verifier.0.is_named_in(&signature)).peekable();
         if by.peek().is_none() {
             continue;
         }
-        if !by.all(|verifier| verifier.verifies(&text, &signature)) {
+        if !by.all(|verifier| verifier.verifies(text.as_bytes(), &signature.blob)) {
             return Err(LedgerError::BadSignature(signature.name));
         }
         if !verified.iter().any(|other| other.name == signature.name && other.key_id == signature.key_id) {
@@ -110,7 +114,7 @@ impl Signer {
     /// The signer of this name and RFC 8032 seed (signed-note v1.0.0, "Signatures").
     pub fn from_seed(name: &str, seed: [u8; 32]) -> Result<Self> {
         let key = SigningKey::from_bytes(&seed);
-        Ok(Self { verifier: Verifier::new(name, key.verifying_key())?, key })
+        Ok(Self { verifier: Verifier(NamedKey::new(name, ED25519, key.verifying_key())?), key })
     }
 
     /// What verifies this signer's notes (signed-note v1.0.0, "Verifier keys").
@@ -123,67 +127,52 @@ impl Signer {
         if !is_text(text) {
             return Err(LedgerError::BadText);
         }
-        let Verifier { name, key_id, .. } = self.verifier();
-        let blob = self.key.sign(text.as_bytes()).to_bytes().to_vec();
-        let signatures = vec![Signature { name, key_id, blob }];
+        let blob = self.sign_bytes(text.as_bytes()).to_vec();
+        let signatures = vec![Signature { name: self.verifier.name().to_owned(), key_id: self.verifier.key_id(), blob }];
         Ok(Note { text: text.to_owned(), signatures }.to_string())
+    }
+
+    /// The signature over a text, or over bytes that cannot be mistaken for one (RFC 8032).
+    pub(crate) fn sign_bytes(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
     }
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("name", &self.verifier.name).finish_non_exhaustive()
+        f.debug_struct("Signer").field("name", &self.verifier.name()).finish_non_exhaustive()
     }
 }
 
 /// An Ed25519 public key with its name, written `<name>+<key id>+<base64(type ‖ key)>` (signed-note v1.0.0, "Verifier
 /// keys").
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verifier {
-    name: String,
-    key_id: u32,
-    key: VerifyingKey,
-}
+pub struct Verifier(NamedKey);
 
 impl Verifier {
-    fn new(name: &str, key: VerifyingKey) -> Result<Self> {
-        if !is_key_name(name) {
-            return Err(LedgerError::BadKeyName(name.to_owned()));
-        }
-        let digest = Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(key.as_bytes());
-        let [a, b, c, d, ..]: [u8; 32] = digest.finalize().into();
-        Ok(Self { name: name.to_owned(), key_id: u32::from_be_bytes([a, b, c, d]), key })
-    }
-
     /// The name of the key (signed-note v1.0.0, "Signatures").
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     /// The first four bytes of `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key)` (signed-note v1.0.0, "Signatures").
     pub fn key_id(&self) -> u32 {
-        self.key_id
+        self.0.id()
     }
 
     /// The 32 bytes of the public key (signed-note v1.0.0, signature type `0x01`).
     pub fn public_key(&self) -> [u8; 32] {
-        self.key.to_bytes()
+        self.0.public_key()
     }
 
-    fn is_named_in(&self, signature: &Signature) -> bool {
-        self.name == signature.name && self.key_id == signature.key_id
-    }
-
-    fn verifies(&self, text: &str, signature: &Signature) -> bool {
-        let signature = ed25519_dalek::Signature::from_slice(&signature.blob);
-        signature.is_ok_and(|signature| self.key.verify_strict(text.as_bytes(), &signature).is_ok())
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.0.verifies(message, signature)
     }
 }
 
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [[ED25519].as_slice(), self.key.as_bytes()].concat();
-        write!(f, "{}+{:08x}+{}", self.name, self.key_id, BASE64_STANDARD.encode(key))
+        self.0.fmt(f)
     }
 }
 
@@ -191,21 +180,8 @@ impl FromStr for Verifier {
     type Err = LedgerError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let parse = || {
-            let (name, rest) = text.split_once('+')?;
-            let (_, key) = rest.split_once('+')?;
-            let key: [u8; 33] = BASE64_STANDARD.decode(key).ok()?.try_into().ok()?;
-            let (_, key) = key.split_first_chunk::<1>()?;
-            let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok()?;
-            // Type, key id and base64 are right when the key is written the same way again.
-            Self::new(name, key).ok().filter(|verifier| verifier.to_string() == text)
-        };
-        parse().ok_or_else(|| LedgerError::BadVerifierKey(text.to_owned()))
+        NamedKey::parse(text, ED25519).map(Self)
     }
-}
-
-fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+' || c < ' ')
 }
 
 fn is_text(text: &str) -> bool {
@@ -215,7 +191,7 @@ fn is_text(text: &str) -> bool {
 /// Signature type of Ed25519 (signed-note v1.0.0).
 const ED25519: u8 = 0x01;
 /// The most signature lines that are read; signed-note v1.0.0 asks for 16 or more.
-const MAX_SIGNATURES: usize = 100;
+pub(crate) const MAX_SIGNATURES: usize = 100;
 const EM_DASH: char = '\u{2014}';
 
 #[cfg(test)]

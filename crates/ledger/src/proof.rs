@@ -61,6 +61,11 @@ pub fn consistency_proof(old: u64, new: u64, reader: &dyn TileReader) -> Result<
 /// Checks that `leaf` is the hash of entry `index` in the tree of `size` entries and this root (RFC 9162 §2.1.3.2). A
 /// proof with one hash too many or too few is refused.
 pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, proof: &[Hash], root: Hash) -> Result<()> {
+    if root_of_inclusion(leaf, index, size, proof)? == root { Ok(()) } else { Err(LedgerError::BadInclusion) }
+}
+
+/// The root that an inclusion proof leads to (RFC 9162 §2.1.3.2).
+pub(crate) fn root_of_inclusion(leaf: Hash, index: u64, size: u64, proof: &[Hash]) -> Result<Hash> {
     if index >= size {
         return Err(LedgerError::BadIndex { index, size });
     }
@@ -72,7 +77,7 @@ pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, proof: &[Hash], root:
             Sibling::Right => node_hash(&hash, sibling),
         };
     }
-    if path.last == 0 && hash == root { Ok(()) } else { Err(LedgerError::BadInclusion) }
+    if path.last == 0 { Ok(hash) } else { Err(LedgerError::BadInclusion) }
 }
 
 /// Checks that the tree of `old_size` entries and root `old_root` is the start of the tree of `new_size` entries and root

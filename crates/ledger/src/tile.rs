@@ -34,6 +34,12 @@ impl Tile {
         (0u8..).take(LEVELS).filter_map(edge).collect()
     }
 
+    /// The index after the last entry under the tile when it is full (tlog-tiles v0.1.0, "Merkle Tree"); the largest number
+    /// when it is beyond all indices.
+    pub fn end_index(&self) -> u64 {
+        end_of_hash(self.level, self.index, usize::from(TILE_WIDTH) - 1)
+    }
+
     /// `tile/<L>/<N>[.p/<W>]` (tlog-tiles v0.1.0, "Merkle Tree").
     pub fn path(&self) -> String {
         format!("tile/{}/{}", self.level, position(self.index, self.width))
@@ -70,6 +76,11 @@ impl Bundle {
     /// v0.1.0, "Log Entries").
     pub fn in_tree(index: u64, size: u64) -> Option<Self> {
         Tile::in_tree(0, index, size).map(|tile| Self { index, width: tile.width })
+    }
+
+    /// The index after the last entry of the bundle when it is full (tlog-tiles v0.1.0, "Log entries").
+    pub fn end_index(&self) -> u64 {
+        end_of_hash(0, self.index, usize::from(TILE_WIDTH) - 1)
     }
 
     /// `tile/entries/<N>[.p/<W>]` (tlog-tiles v0.1.0, "Log Entries").
@@ -197,6 +208,14 @@ pub(crate) fn read_exact(reader: &dyn TileReader, tile: Tile) -> Result<Vec<Hash
 /// How many hashes a tree of `size` entries has at a tile level.
 pub(crate) fn hashes_at(size: u64, level: u8) -> u64 {
     size.checked_shr(8 * u32::from(level)).unwrap_or(0)
+}
+
+/// The index after the last entry under the hash at `place` in the tile of this level and index; the largest number when
+/// it is beyond all indices.
+pub(crate) fn end_of_hash(level: u8, index: u64, place: usize) -> u64 {
+    let hashes = index.saturating_mul(u64::from(TILE_WIDTH)).saturating_add(place as u64).saturating_add(1);
+    let entries = 1u64.checked_shl(8 * u32::from(level)).unwrap_or(u64::MAX);
+    hashes.saturating_mul(entries)
 }
 
 fn position(index: u64, width: u16) -> String {

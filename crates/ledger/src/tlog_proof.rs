@@ -9,6 +9,7 @@ use crate::checkpoint::{Checkpoint, parse_decimal};
 use crate::error::{LedgerError, Result};
 use crate::hash::{Hash, leaf_hash};
 use crate::note::Verifier;
+use crate::policy::{Policy, Verdict};
 use crate::proof::verify_inclusion;
 
 /// All that is needed to show offline that an entry is in a log, unverified until [`verify`](Self::verify) (C2SP
@@ -32,6 +33,21 @@ impl TlogProof {
         let checkpoint = Checkpoint::open(&self.checkpoint, origin, verifiers)?;
         verify_inclusion(leaf_hash(entry), self.index, checkpoint.size, &self.path, checkpoint.root)?;
         Ok(checkpoint)
+    }
+
+    /// Checks that `entry` is in a log of the policy, in a tree that a quorum of its witnesses cosigned (C2SP tlog-proof,
+    /// "Verifying a tlog proof"). The policy has to list the log.
+    pub fn verify_with_policy(&self, entry: &[u8], policy: &Policy) -> Result<Verdict> {
+        let verdict = policy.evaluate(&self.checkpoint)?;
+        if !verdict.is_signed {
+            return Err(LedgerError::NotSigned);
+        }
+        if !verdict.is_quorum {
+            return Err(LedgerError::NoQuorum);
+        }
+        let Checkpoint { size, root, .. } = verdict.checkpoint;
+        verify_inclusion(leaf_hash(entry), self.index, size, &self.path, root)?;
+        Ok(verdict)
     }
 }
 

@@ -4,7 +4,8 @@ use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::hash::{Hash, empty_root, leaf_hash, merkle_root};
 use crate::note::Verifier;
-use crate::tile::{Bundle, LEVELS, TILE_WIDTH, Tile, decode_bundle, decode_tile, hashes_at};
+use crate::served::{CHECKPOINT, Resource};
+use crate::tile::{Bundle, LEVELS, TILE_WIDTH, Tile, decode_bundle, decode_tile, end_of_hash, hashes_at};
 
 /// The files of a log, under the paths of tlog-tiles v0.1.0.
 ///
@@ -37,6 +38,8 @@ pub struct Report {
     pub root: Option<Hash>,
     /// How many entries were read and hashed.
     pub entries_checked: u64,
+    /// How many entries are pruned: tiles alone stand for them.
+    pub entries_pruned: u64,
     /// How many tiles were read and compared.
     pub tiles_checked: u64,
     /// What is wrong; the search ends at the hundredth.
@@ -56,39 +59,51 @@ impl Report {
 /// A fault does not end the search, but without a verified checkpoint there is nothing to compare with. One bundle and
 /// one tile of each level are in memory at a time.
 pub fn verify_log(files: &dyn LogFiles, origin: &str, verifiers: &[Verifier], on_entry: &mut OnEntry<'_>) -> Report {
-    let mut walk = Walk { files, rows: Default::default(), report: Report::default() };
-    if let Some(checkpoint) = walk.open_checkpoint(origin, verifiers) {
-        walk.report.size = checkpoint.size;
+    let mut walk = Walk::new(files, 0);
+    if let Some((_, checkpoint)) = walk.open_checkpoint(origin, verifiers) {
         walk.run(&checkpoint, on_entry);
     }
     walk.report
 }
 
 /// One pass over the log. A hash is absent when the entries under it could not be read.
-struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     files: &'a dyn LogFiles,
+    /// Full tiles and bundles whose entries are all before this index may be missing (tlog-tiles v0.1.0, "Pruning").
+    minimum_index: u64,
     /// The tile of each level that is being filled from below; those of level 0 are filled at once.
     rows: [Vec<Option<Hash>>; LEVELS],
-    report: Report,
+    pub(crate) report: Report,
 }
 
-impl Walk<'_> {
-    fn open_checkpoint(&mut self, origin: &str, verifiers: &[Verifier]) -> Option<Checkpoint> {
-        let bytes = self.read(CHECKPOINT, CHECKPOINT)?.0;
+impl<'a> Walk<'a> {
+    pub(crate) fn new(files: &'a dyn LogFiles, minimum_index: u64) -> Self {
+        Self { files, minimum_index, rows: Default::default(), report: Report::default() }
+    }
+
+    /// The verified checkpoint, and the note that it came in.
+    pub(crate) fn open_checkpoint(&mut self, origin: &str, verifiers: &[Verifier]) -> Option<(String, Checkpoint)> {
+        let File::Read(bytes, _) = self.read(Resource::Checkpoint, Resource::Checkpoint) else { return None };
         let opened = match String::from_utf8(bytes) {
-            Ok(note) => Checkpoint::open(&note, origin, verifiers).map_err(|error| error.to_string()),
+            Ok(note) => {
+                Checkpoint::open(&note, origin, verifiers).map(|opened| (note, opened)).map_err(|error| error.to_string())
+            }
             Err(_) => Err("is not UTF-8".to_owned()),
         };
         opened.map_err(|what| self.fault(CHECKPOINT, what)).ok()
     }
 
-    fn run(&mut self, checkpoint: &Checkpoint, on_entry: &mut OnEntry<'_>) {
+    pub(crate) fn run(&mut self, checkpoint: &Checkpoint, on_entry: &mut OnEntry<'_>) {
+        self.report.size = checkpoint.size;
+        if self.minimum_index > checkpoint.size {
+            self.fault(CHECKPOINT, format!("has fewer than the `{}` entries that are said to be pruned", self.minimum_index));
+        }
         for index in 0..checkpoint.size.div_ceil(u64::from(TILE_WIDTH)) {
             let Some(tile) = Tile::in_tree(0, index, checkpoint.size) else { break };
             let stored = self.read_tile(tile);
             let row = match self.read_bundle(Bundle { index, width: tile.width }, on_entry) {
                 Some(leaves) => leaves.into_iter().map(Some).collect(),
-                // The bundle's fault is named; its stored hashes stand in, so that the rest can be checked.
+                // The bundle is pruned or its fault is named; its stored hashes stand in, so that the rest can be checked.
                 None => stored.iter().flatten().copied().map(Some).collect(),
             };
             let row = padded(row, tile.width);
@@ -115,17 +130,17 @@ impl Walk<'_> {
             if row.len() < usize::from(TILE_WIDTH) {
                 return;
             }
-            let row = std::mem::take(row);
+            let mut row = std::mem::take(row);
+            self.check(Tile { level, index: hashes_at(size, level + 1).saturating_sub(1), width: TILE_WIDTH }, &mut row);
             hash = root_of(&row);
-            self.check(Tile { level, index: hashes_at(size, level + 1).saturating_sub(1), width: TILE_WIDTH }, &row);
         }
     }
 
     /// Checks the right edge above level 0, and the root.
     fn finish(&mut self, checkpoint: &Checkpoint) {
-        let rows = std::mem::take(&mut self.rows);
+        let mut rows = std::mem::take(&mut self.rows);
         for tile in Tile::partial(checkpoint.size) {
-            if let Some(row) = rows.get(usize::from(tile.level)).filter(|_| tile.level > 0) {
+            if let Some(row) = rows.get_mut(usize::from(tile.level)).filter(|_| tile.level > 0) {
                 self.check(tile, row);
             }
         }
@@ -141,9 +156,15 @@ impl Walk<'_> {
         }
     }
 
-    fn check(&mut self, tile: Tile, row: &[Option<Hash>]) {
+    /// Compares a stored tile with what came from below, and takes from it the hashes over pruned entries.
+    fn check(&mut self, tile: Tile, row: &mut [Option<Hash>]) {
         let stored = self.read_tile(tile);
         self.compare(tile, row, stored.as_deref());
+        for (place, (hash, stored)) in row.iter_mut().zip(stored.into_iter().flatten()).enumerate() {
+            if hash.is_none() && end_of_hash(tile.level, tile.index, place) <= self.minimum_index {
+                *hash = Some(stored);
+            }
+        }
     }
 
     /// Names the first hash of a tile that is not what the entries give.
@@ -159,7 +180,14 @@ impl Walk<'_> {
     /// The leaf hashes of a bundle, whose entries have been given to `on_entry`.
     fn read_bundle(&mut self, bundle: Bundle, on_entry: &mut OnEntry<'_>) -> Option<Vec<Hash>> {
         let full = Bundle { width: TILE_WIDTH, ..bundle };
-        let (bytes, path) = self.read(&bundle.path(), &full.path())?;
+        let (bytes, path) = match self.read(Resource::Bundle(bundle), Resource::Bundle(full)) {
+            File::Read(bytes, path) => (bytes, path),
+            File::Pruned => {
+                self.report.entries_pruned += u64::from(bundle.width);
+                return None;
+            }
+            File::Bad => return None,
+        };
         let entries = decode_bundle(&bytes).map_err(|error| self.fault(&path, error.to_string())).ok()?;
         let entries = self.first(&path, entries, &bundle.path(), bundle.width, "entries")?;
         let first = bundle.index.saturating_mul(u64::from(TILE_WIDTH));
@@ -174,7 +202,7 @@ impl Walk<'_> {
 
     fn read_tile(&mut self, tile: Tile) -> Option<Vec<Hash>> {
         let full = Tile { width: TILE_WIDTH, ..tile };
-        let (bytes, path) = self.read(&tile.path(), &full.path())?;
+        let File::Read(bytes, path) = self.read(Resource::Tile(tile), Resource::Tile(full)) else { return None };
         let hashes = decode_tile(&bytes).map_err(|error| self.fault(&path, error.to_string())).ok()?;
         self.first(&path, hashes, &tile.path(), tile.width, "hashes")
     }
@@ -191,20 +219,24 @@ impl Walk<'_> {
         Some(items)
     }
 
-    /// The file at `path`, or when there is none, the file at `full`; with the path of the one that was read.
-    fn read(&mut self, path: &str, full: &str) -> Option<(Vec<u8>, String)> {
-        for path in [path, full] {
-            match self.files.read(path) {
-                Ok(Some(bytes)) => return Some((bytes, path.to_owned())),
+    /// The file that is wanted, or when there is none, the full one in its stead.
+    fn read(&mut self, wanted: Resource, full: Resource) -> File {
+        let candidates = [Some(wanted), Some(full).filter(|full| *full != wanted)];
+        for path in candidates.into_iter().flatten().map(|resource| resource.path()) {
+            match self.files.read(&path) {
+                Ok(Some(bytes)) => return File::Read(bytes, path),
                 Ok(None) => {}
                 Err(error) => {
-                    self.fault(path, error.to_string());
-                    return None;
+                    self.fault(&path, error.to_string());
+                    return File::Bad;
                 }
             }
         }
-        self.fault(path, "is missing".to_owned());
-        None
+        if wanted.may_be_pruned(self.minimum_index) {
+            return File::Pruned;
+        }
+        self.fault(&wanted.path(), "is missing".to_owned());
+        File::Bad
     }
 
     fn fault(&mut self, path: &str, what: String) {
@@ -212,6 +244,16 @@ impl Walk<'_> {
             self.report.faults.push(Fault { path: path.to_owned(), what });
         }
     }
+}
+
+/// What came of reading a file.
+enum File {
+    /// Its bytes, and its path.
+    Read(Vec<u8>, String),
+    /// It is missing, and may be.
+    Pruned,
+    /// Its fault has been named.
+    Bad,
 }
 
 fn padded(mut row: Vec<Option<Hash>>, width: u16) -> Vec<Option<Hash>> {
@@ -223,7 +265,5 @@ fn root_of(row: &[Option<Hash>]) -> Option<Hash> {
     row.iter().copied().collect::<Option<Vec<_>>>().map(|row| merkle_root(&row))
 }
 
-/// The path of the checkpoint (tlog-tiles v0.1.0, "Checkpoints").
-const CHECKPOINT: &str = "checkpoint";
 /// Enough faults to know that a log is broken.
 const MAX_FAULTS: usize = 100;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use marque_core::event::{Body, By, Event};
 use marque_core::record::Content;
-use marque_core::{Committed, PersonId};
+use marque_core::{Committed, Digest, PersonId};
 
 use crate::error::Result;
 use crate::runs::{Found, Reader, Runs, Stats};
@@ -90,8 +90,11 @@ impl Index {
         for (seq, event) in entries {
             terms(event, &mut |field, value| runs.add(self.term(field, value, seq / STRETCH), seq));
             contents(event, &mut |content| {
-                for digest in [content.exact, content.normalised].iter().filter_map(Committed::digest) {
+                if let Some(digest) = content.exact.digest() {
                     runs.add(self.vault.index_key(&digest), seq);
+                }
+                if let Some(digest) = content.normalised.digest() {
+                    runs.add(self.vault.normalised_key(&digest), seq);
                 }
                 content.prints.as_slice().iter().for_each(|print| runs.add(self.vault.print_key(*print), seq));
             });
@@ -133,10 +136,18 @@ impl Index {
         self.reader.snapshot().stats()
     }
 
-    /// The entries that carry a text with this digest, the newest first.
-    pub fn with_digest(&self, digest: &marque_core::Digest, most: usize) -> Result<Vec<u64>> {
-        let found = self.reader.snapshot().find(&[self.vault.index_key(digest)], most)?;
-        Ok(found.into_iter().next().map(|f| f.seqs).unwrap_or_default())
+    /// The entries that carry exactly the bytes of this digest, the newest first.
+    pub fn with_digest(&self, digest: &Digest, most: usize) -> Result<Vec<u64>> {
+        self.one(self.vault.index_key(digest), most)
+    }
+
+    /// The entries that carry a text whose normalised form has this digest, the newest first.
+    pub fn with_normalised(&self, digest: &Digest, most: usize) -> Result<Vec<u64>> {
+        self.one(self.vault.normalised_key(digest), most)
+    }
+
+    fn one(&self, key: u64, most: usize) -> Result<Vec<u64>> {
+        Ok(self.reader.snapshot().find(&[key], most)?.into_iter().next().map(|f| f.seqs).unwrap_or_default())
     }
 
     /// For each fingerprint, the entries that carry a text with it: the newest `most`, and whether there are more.

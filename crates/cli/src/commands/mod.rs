@@ -7,6 +7,7 @@ mod query;
 pub use query::encoded;
 mod run;
 mod task;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +62,7 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Revoke { target, why } => task::revoke(&context, &target, &why).await?,
         Command::WhoCan { action, resource } => query::who_can(&context, action, &resource).await?,
         Command::Can { identity } => query::can(&context, &identity).await?,
-        Command::Trace { file } => return query::trace(&context, &file).await,
+        Command::Trace { file } => return trace::trace(&context, &file).await,
         Command::Records { task, identity, limit } => query::records(&context, task, identity, limit).await?,
         Command::Ledger(command) => return ledger::ledger(&context, command),
         Command::Views(_) => query::rebuild(&context).await?,

@@ -153,6 +153,7 @@ async fn an_exact_trace_is_found_behind_many_that_only_resemble_it() {
     }
     let trace = world.engine.trace(b"one two").unwrap();
     assert_eq!(trace.class, TraceClass::Exact);
-    assert_eq!(trace.chains[0].decided.record, record);
-    assert_eq!(trace.chains[0].decided.principal, person(ALICE));
+    assert_eq!(trace.chains[0].found.as_ref().map(|f| f.class), Some(TraceClass::Exact));
+    assert_eq!(trace.chains[0].decided.as_ref().unwrap().record, record);
+    assert_eq!(trace.chains[0].decided.as_ref().unwrap().principal, person(ALICE));
 }

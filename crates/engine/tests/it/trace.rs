@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::world::{ALICE, Agent, BOB, LEAD, ORIGIN, WORKER, World, answered, asks, call, person, spiffe};
 
-const LETTER: &[u8] = b"Dear Bob,\n\nthe  figures are attached.\n";
+const LETTER: &[u8] = b"Dear Bob,\n\nthe  figures of the last quarter are attached.\n";
 
 /// A letter that the worker sent, for the lead, for Alice, because Bob approved.
 async fn sent(world: &World, lead: &Agent, worker: &Agent) -> (RecordId, ActionRequest) {
@@ -39,14 +39,14 @@ async fn a_file_is_found_by_its_bytes() {
     let (record, _) = sent(&world, &lead, &worker).await;
     let trace = world.engine.trace(LETTER).unwrap();
     assert_eq!((trace.class, trace.digest, trace.covers), (TraceClass::Exact, sha256(LETTER), world.engine.log_size()));
-    // The held request carried the text too; the newest is the one that was sent.
+    // The held request carried the text too, and first.
     assert_eq!(trace.chains.len(), 2);
-    let chain = &trace.chains[0];
-    assert_eq!(chain.decided.record, record);
+    let chain = &trace.chains[1];
+    assert_eq!(chain.decided.as_ref().unwrap().record, record);
     assert_eq!(chain.outcome, Some(answered()));
     assert_eq!(chain.instance.as_ref().map(|i| i.id), Some(worker.instance.id));
-    assert_eq!(chain.lease.as_ref().map(|l| l.id), Some(chain.decided.lease));
-    let carried = chain.decided.contents.iter().find(|c| c.exact == sha256(LETTER)).unwrap();
+    assert_eq!(chain.lease.as_ref().map(|l| l.id), Some(chain.decided.as_ref().unwrap().lease));
+    let carried = chain.decided.as_ref().unwrap().contents.iter().find(|c| c.exact == sha256(LETTER)).unwrap();
     assert_eq!((carried.at.as_str(), carried.bytes), ("/arguments/body", LETTER.len() as u64));
 }
 
@@ -54,15 +54,15 @@ async fn a_file_is_found_by_its_bytes() {
 async fn a_file_is_found_by_its_words() {
     let (world, lead, worker) = world().await;
     let (record, _) = sent(&world, &lead, &worker).await;
-    for other in ["Dear Bob, the figures are attached.", "  Dear Bob,\r\n\tthe figures\nare attached.\r\n\r\n"] {
+    for other in ["Dear Bob, the figures of the last quarter are attached.", "  DEAR Bob,\r\n\t*the* figures\nof the last quarter are attached.\r\n\r\n"] {
         let trace = world.engine.trace(other.as_bytes()).unwrap();
         assert_eq!((trace.class, trace.chains.len()), (TraceClass::Normalised, 2), "{other}");
-        assert_eq!(trace.chains[0].decided.record, record);
+        assert_eq!(trace.chains[1].decided.as_ref().unwrap().record, record);
     }
-    // One word more is another file; the words of a text without white space around them are the text itself.
+    // One word more is another file; what is short is found by its bytes alone, since its letters are everywhere.
     assert_eq!(world.engine.trace(b"Dear Bob, the figures are not attached.").unwrap().class, TraceClass::None);
     assert_eq!(world.engine.trace(b"Figures").unwrap().class, TraceClass::Exact);
-    assert_eq!(world.engine.trace(b" Figures\n").unwrap().class, TraceClass::Normalised);
+    assert_eq!(world.engine.trace(b" Figures\n").unwrap().class, TraceClass::None);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn the_chain_leads_through_approval_and_delegation_to_the_person() {
     let actors: Vec<_> = chain.tasks.iter().map(|s| (s.task.actor.clone(), s.task.principal.clone())).collect();
     let expected = [(spiffe(WORKER), person(BOB)), (spiffe(WORKER), person(ALICE)), (spiffe(LEAD), person(ALICE))];
     assert_eq!(actors, expected, "approved by Bob, delegated by the lead, asked for by Alice");
-    assert_eq!(chain.tasks[0].elevation, chain.decided.elevation);
+    assert_eq!(chain.tasks[0].elevation, chain.decided.as_ref().unwrap().elevation);
     assert!(chain.tasks[0].elevation.is_some() && chain.tasks[1].elevation.is_none());
     assert_eq!((chain.tasks[1].task.parent, chain.tasks[2].task.parent), (Some(chain.tasks[2].task.id), None));
     // A task that has ended is still told.
@@ -98,7 +98,7 @@ async fn the_chain_leads_through_approval_and_delegation_to_the_person() {
 #[tokio::test]
 async fn the_proof_is_verified_from_the_files() {
     let (world, lead, worker) = world().await;
-    let (record, _) = sent(&world, &lead, &worker).await;
+    sent(&world, &lead, &worker).await;
     world.publish();
     let trace = world.engine.trace(LETTER).unwrap();
     let proof = trace.chains[0].proof.clone().unwrap();
@@ -107,10 +107,13 @@ async fn the_proof_is_verified_from_the_files() {
     assert_eq!((checkpoint.size, checkpoint.root.to_string()), (proof.size, proof.root));
     let path: Vec<Hash> = proof.path.iter().map(|hash| Hash::from_base64(hash).unwrap()).collect();
     let mut entry = world.entries()[usize::try_from(proof.index).unwrap()].clone();
+    assert_eq!(entry, proof.leaf.as_bytes());
     let verifies = |entry: &[u8]| verify_inclusion(leaf_hash(entry), proof.index, proof.size, &path, checkpoint.root).is_ok();
     assert!(verifies(&entry));
     let Body::Decided(decided) = Event::from_bytes(&entry).unwrap().what else { panic!("it is another event") };
-    assert_eq!(decided.record, record);
+    assert_eq!(decided.record, trace.chains[0].decided.as_ref().unwrap().record);
+    assert!(decided.contents.iter().all(|c| c.exact.digest().is_none()), "no digest stands in the log");
+    assert!(decided.principal.is_pseudonym(), "no person does");
     entry[10] ^= 1;
     assert!(!verifies(&entry), "a changed entry");
 }

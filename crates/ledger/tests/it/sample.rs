@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use marque_ledger::{
-    Bundle, Checkpoint, Hash, LogFiles, MemoryTiles, Result, Signer, Tile, Tree, empty_root, encode_bundle, encode_tile,
-    leaf_hash,
+    Bundle, Checkpoint, Hash, LogFiles, MemoryTiles, Note, Result, Signer, Tile, Tree, WitnessSigner, empty_root, encode_bundle,
+    encode_tile, leaf_hash,
 };
 
 /// The largest sample, its tiles, and the root of each sample up to it.
@@ -50,9 +50,19 @@ pub(crate) fn files(size: u64) -> MemoryFiles {
         let entries = (first..first + u64::from(bundle.width)).map(|index| index.to_string());
         files.insert(bundle.path(), encode_bundle(entries).unwrap());
     }
-    let head = Checkpoint { origin: ORIGIN.to_owned(), size, root: tree.root(), extensions: vec![] };
-    files.insert("checkpoint".to_owned(), head.sign(&signer()).unwrap().into_bytes());
+    files.insert("checkpoint".to_owned(), note(size, tree.root()).into_bytes());
     MemoryFiles(files)
+}
+
+/// A checkpoint of this size and root, signed by the log.
+pub(crate) fn note(size: u64, root: Hash) -> String {
+    let head = Checkpoint { origin: ORIGIN.to_owned(), size, root, extensions: vec![] };
+    head.sign(&signer()).unwrap()
+}
+
+/// The sample's checkpoint of this size.
+pub(crate) fn sample_note(size: u64) -> String {
+    note(size, SAMPLE.roots[size as usize])
 }
 
 pub(crate) fn leaf(index: u64) -> Hash {
@@ -61,6 +71,18 @@ pub(crate) fn leaf(index: u64) -> Hash {
 
 pub(crate) fn signer() -> Signer {
     Signer::from_seed(ORIGIN, [1; 32]).unwrap()
+}
+
+/// The witness of this number; the first one is that of the golden vectors.
+pub(crate) fn witness(number: u8) -> WitnessSigner {
+    WitnessSigner::from_seed(&format!("witness.example/w{number}"), [number + 1; 32]).unwrap()
+}
+
+/// A checkpoint with the cosignature of each of these witnesses at its time.
+pub(crate) fn cosigned(note: &str, by: &[(u8, u64)]) -> String {
+    let text = Note::parse(note).unwrap().text;
+    let line = |(number, time): &(u8, u64)| format!("{}\n", witness(*number).cosign(&text, *time).unwrap());
+    by.iter().map(line).fold(note.to_owned(), |note, line| note + &line)
 }
 
 pub(crate) const ORIGIN: &str = "ledger.example/log";

@@ -86,7 +86,7 @@ impl Merge {
     }
 
     /// The merged run, durable, and the identifiers of those that it replaces.
-    pub(super) fn finish(self) -> Result<(Option<Run>, Vec<u64>)> {
-        Ok((self.writer.finish()?, self.inputs))
+    pub(super) fn finish(self, filter: u64) -> Result<(Option<Run>, Vec<u64>)> {
+        Ok((self.writer.finish(filter)?, self.inputs))
     }
 }

@@ -37,9 +37,10 @@ pub struct Runs {
     limits: Limits,
     memtable: Memtable,
     runs: Vec<Arc<Run>>,
-    /// Everything below was added; of that, everything below `durable` is in runs.
+    /// Everything below is in runs.
     covers: u64,
-    durable: u64,
+    /// Everything below was added.
+    fed: u64,
     next: u64,
     merging: Option<Merge>,
     reader: Reader,
@@ -56,11 +57,14 @@ pub struct Limits {
     pub alike: usize,
     /// How many runs there are at most: above, whoever flushes merges.
     pub runs: usize,
+    /// The largest filter of a run that is kept in memory, in bytes: 512 for some 430 postings. Runs grow by a factor, so
+    /// all kept filters together take a few times this at most. Other filters are read where they are needed.
+    pub filter: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memtable: 4 << 20, step: 1 << 18, alike: 4, runs: 48 }
+        Self { memtable: 4 << 20, step: 1 << 18, alike: 4, runs: 48, filter: 32 << 20 }
     }
 }
 
@@ -74,7 +78,8 @@ impl Runs {
     pub fn open_with(dir: &Path, limits: Limits) -> Result<Self> {
         make_private_dir(dir)?;
         let manifest = Manifest::read(dir)?;
-        let runs = manifest.runs.iter().map(|listed| Run::open(dir, *listed).map(Arc::new)).collect::<Result<_>>()?;
+        let runs =
+            manifest.runs.iter().map(|listed| Run::open(dir, *listed, limits.filter).map(Arc::new)).collect::<Result<_>>()?;
         manifest.discard_others(dir)?;
         let mut opened = Self {
             dir: dir.to_owned(),
@@ -82,7 +87,7 @@ impl Runs {
             memtable: Memtable::default(),
             runs,
             covers: manifest.covers,
-            durable: manifest.covers,
+            fed: manifest.covers,
             next: manifest.next,
             merging: None,
             reader: Reader::default(),
@@ -100,7 +105,7 @@ impl Runs {
 
     /// The next log index to feed after a crash: all postings below are durable.
     pub fn covers(&self) -> u64 {
-        self.durable
+        self.covers
     }
 
     /// Adds a posting. It is found after the next [`Runs::advance`], [`Runs::snapshot`] or [`Runs::find`].
@@ -110,7 +115,7 @@ impl Runs {
 
     /// Says that all postings below `covers` have been added, and publishes them. Flushes when many wait.
     pub fn advance(&mut self, covers: u64) -> Result<()> {
-        self.covers = self.covers.max(covers);
+        self.fed = self.fed.max(covers);
         self.publish();
         if self.memtable.len() >= self.limits.memtable { self.flush() } else { Ok(()) }
     }
@@ -118,7 +123,7 @@ impl Runs {
     /// Makes everything durable. After an error all is as it was, and may be tried again.
     pub fn flush(&mut self) -> Result<()> {
         let waiting = self.memtable.all();
-        if waiting.is_empty() && self.covers == self.durable {
+        if waiting.is_empty() && self.fed == self.covers {
             return Ok(());
         }
         let mut runs = self.runs.clone();
@@ -126,9 +131,9 @@ impl Runs {
             let run = self.take_next();
             let mut writer = Writer::create(&self.dir, run, base)?;
             waiting.iter().try_for_each(|posting| writer.push(*posting))?;
-            runs.extend(writer.finish()?.map(Arc::new));
+            runs.extend(writer.finish(self.limits.filter)?.map(Arc::new));
         }
-        self.commit(runs, self.covers)?;
+        self.commit(runs, self.fed)?;
         self.memtable.clear();
         self.publish();
         while self.runs.len() > self.limits.runs && self.merge_step()? {}
@@ -152,7 +157,7 @@ impl Runs {
     }
 
     /// Rewrites the runs without the postings of some entries, and returns how many went. Whoever feeds the index again
-    /// leaves those entries out. Snapshots taken before still have them.
+    /// leaves those entries out. Snapshots taken before still have them. After an error some may have gone: ask again.
     pub fn remove(&mut self, seqs: &dyn Fn(u64) -> bool) -> Result<u64> {
         self.merging = None;
         let mut gone = self.memtable.remove(seqs);
@@ -160,7 +165,7 @@ impl Runs {
         for run in self.runs.clone() {
             gone = gone.saturating_add(self.remove_from(&run, seqs)?);
         }
-        self.commit(self.runs.clone(), self.durable)?;
+        self.commit(self.runs.clone(), self.covers)?;
         self.discard_others()?;
         Ok(gone)
     }
@@ -169,7 +174,7 @@ impl Runs {
     pub fn clear(&mut self) -> Result<()> {
         self.merging = None;
         self.commit(Vec::new(), 0)?;
-        self.covers = 0;
+        self.fed = 0;
         self.memtable.clear();
         self.publish();
         self.discard_others()
@@ -186,7 +191,7 @@ impl Runs {
             self.merging = Some(merge);
             return Ok(true);
         }
-        let (merged, inputs) = merge.finish()?;
+        let (merged, inputs) = merge.finish(self.limits.filter)?;
         self.replace(&inputs, merged)?;
         Ok(self.alike().is_some())
     }
@@ -206,13 +211,13 @@ impl Runs {
     fn publish(&mut self) {
         self.memtable.seal();
         let chunks = self.memtable.chunks().to_vec();
-        self.reader.publish(Snapshot { covers: self.covers, chunks, runs: self.runs.clone() });
+        self.reader.publish(Snapshot { covers: self.fed, chunks, runs: self.runs.clone() });
     }
 
     /// Makes these the runs, durably. If that fails, either set may be the one after a crash, so no file of either goes.
     fn commit(&mut self, runs: Vec<Arc<Run>>, covers: u64) -> Result<()> {
         self.manifest(&runs, covers).write(&self.dir)?;
-        (self.runs, self.durable) = (runs, covers);
+        (self.runs, self.covers) = (runs, covers);
         Ok(())
     }
 
@@ -223,14 +228,14 @@ impl Runs {
     fn replace(&mut self, old: &[u64], new: Option<Run>) -> Result<()> {
         let (gone, mut runs): (Vec<_>, Vec<_>) = self.runs.iter().cloned().partition(|run| old.contains(&run.listed().run));
         runs.extend(new.map(Arc::new));
-        self.commit(runs, self.durable)?;
+        self.commit(runs, self.covers)?;
         self.publish();
         gone.iter().try_for_each(|run| std::fs::remove_file(run.path()).map_err(StoreError::io("remove", run.path())))
     }
 
     /// Removes every file that is not in use. A write that failed may have left some.
     fn discard_others(&self) -> Result<()> {
-        self.manifest(&self.runs, self.durable).discard_others(&self.dir)
+        self.manifest(&self.runs, self.covers).discard_others(&self.dir)
     }
 
     fn remove_from(&mut self, run: &Arc<Run>, seqs: &dyn Fn(u64) -> bool) -> Result<u64> {
@@ -247,7 +252,7 @@ impl Runs {
             }
             cursor.advance()?;
         }
-        let left = writer.finish()?;
+        let left = writer.finish(self.limits.filter)?;
         self.replace(&[run.listed().run], left)?;
         Ok(gone)
     }

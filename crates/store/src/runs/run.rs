@@ -40,8 +40,9 @@ pub(super) struct Scratch {
 }
 
 impl Run {
-    /// Opens a run of which the manifest says these things. Its blocks are checked when they are read.
-    pub(super) fn open(dir: &Path, listed: Listed) -> Result<Self> {
+    /// Opens a run of which the manifest says these things, and keeps its filter in memory up to this size. Blocks are
+    /// checked when they are read.
+    pub(super) fn open(dir: &Path, listed: Listed, filter: u64) -> Result<Self> {
         let path = run_path(dir, listed.run);
         let file = match File::open(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(damaged(&path, "it is missing")),
@@ -54,7 +55,7 @@ impl Run {
         let footer = read_footer(&file, &path, listed)?;
         let (first, slice_crcs) = read_index(&file, &path, &footer)?;
         let mut run = Self { path, file, listed, footer, first, filter: Filter::Left(slice_crcs) };
-        if footer.layout.blocks * SLICE as u64 <= KEPT_FILTER {
+        if footer.layout.blocks * SLICE as u64 <= filter {
             run.keep_filter()?;
         }
         Ok(run)
@@ -208,7 +209,3 @@ fn read_index(file: &File, path: &Path, footer: &Footer) -> Result<(Vec<u64>, Ve
     let keys = keys.as_chunks().0.iter().map(|key| u64::from_le_bytes(*key)).collect();
     Ok((keys, crcs.as_chunks().0.iter().map(|crc| u32::from_le_bytes(*crc)).collect()))
 }
-
-/// A filter up to this size (some 28 million postings) is kept in memory. Runs grow by a factor, so all kept ones take a few
-/// times this at most.
-const KEPT_FILTER: u64 = 32 << 20;

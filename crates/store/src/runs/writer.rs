@@ -76,8 +76,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the run durable under its name. One without postings is none.
-    pub(super) fn finish(mut self) -> Result<Option<Run>> {
+    /// Makes the run durable under its name and opens it. One without postings is none.
+    pub(super) fn finish(mut self, filter: u64) -> Result<Option<Run>> {
         if self.postings == 0 {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ impl Writer {
         std::fs::rename(&self.temporary, &path).map_err(StoreError::io("rename to", &path))?;
         self.finished = true;
         sync_dir(&self.dir)?;
-        Run::open(&self.dir, listed).map(Some)
+        Run::open(&self.dir, listed, filter).map(Some)
     }
 
     fn finish_block(&mut self) -> Result<()> {

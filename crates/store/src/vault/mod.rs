@@ -123,6 +123,11 @@ impl Vault {
         self.keyed(digest.as_bytes())
     }
 
+    /// The key of a normalised text's digest in the index of contents.
+    pub fn normalised_key(&self, digest: &Digest) -> u64 {
+        self.keyed(&[b"normalised", &digest.as_bytes()[..]].concat())
+    }
+
     /// The key of a fingerprint in the index of contents.
     pub fn print_key(&self, print: u64) -> u64 {
         self.keyed(&print.to_be_bytes())

@@ -9,6 +9,7 @@ mod log;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod runs;
 mod tiles;
 #[cfg(test)]
 mod views;

@@ -9,7 +9,7 @@ use marque_core::elevation::Elevation;
 use marque_core::event::{Body, Event};
 use marque_core::id::{ElevationId, InstanceId, LeaseId, RecordId, TaskId};
 use marque_core::lease::Lease;
-use marque_core::record::{Decided, Outcome};
+use marque_core::record::{Content, Decided, Outcome};
 use marque_core::task::Task;
 use marque_core::time::Timestamp;
 
@@ -99,10 +99,13 @@ impl Model<'_> {
         status.unwrap_or("pending")
     }
 
-    /// The index of each record with this text, exact or normalised, the newest first.
-    pub(crate) fn with_content(&self, digest: Digest) -> Vec<u64> {
-        let carries = |decided: &Decided| decided.contents.iter().any(|c| c.exact == digest || c.normalised == digest);
-        self.records().into_iter().filter(|(_, _, decided, _)| carries(decided)).map(|(seq, ..)| seq).collect()
+    /// The indices of the records with exactly this text, and of those whose text has this normalised form; the newest first.
+    pub(crate) fn with_content(&self, digest: Digest) -> (Vec<u64>, Vec<u64>) {
+        let those = |carries: &dyn Fn(&Content) -> bool| {
+            let records = self.records().into_iter().filter(|(_, _, decided, _)| decided.contents.iter().any(carries));
+            records.map(|(seq, ..)| seq).collect()
+        };
+        (those(&|c| c.exact == digest), those(&|c| c.normalised == digest))
     }
 
     pub(crate) fn usage(&self) -> BTreeMap<TaskId, u64> {

@@ -117,9 +117,10 @@ fn agree(views: &Views, events: &[Event]) {
     let elevations: Vec<_> = elevations.iter().map(|held| (held.elevation.clone(), held.status.as_str())).collect();
     assert_eq!(elevations, model.elevations());
     for n in 0..6 {
-        let found = views.index().with_digest(&digest(n), 1000).unwrap();
-        assert_eq!(found, model.with_content(digest(n)), "the newest first");
-        assert_eq!(views.index().with_digest(&digest(n), 1).unwrap().len(), found.len().min(1));
+        let (exact, normalised) = model.with_content(digest(n));
+        assert_eq!(views.index().with_digest(&digest(n), 1000).unwrap(), exact, "the newest first");
+        assert_eq!(views.index().with_normalised(&digest(n), 1000).unwrap(), normalised, "the newest first");
+        assert_eq!(views.index().with_digest(&digest(n), 1).unwrap().len(), exact.len().min(1));
     }
     let mut usage = model.usage();
     usage.retain(|task, _| views.task(*task).unwrap().is_some());

@@ -1,0 +1,169 @@
+//! The ladder, over the index of this log.
+
+use std::collections::{BTreeSet, HashMap};
+
+use marque_core::Digest;
+use marque_core::event::Body;
+use marque_core::id::RecordId;
+use marque_store::views::Views;
+use marque_trace::{Attribution, COMMON, Decoded, Index, Limits, Match, Posting, attribute, receipts, variants};
+
+use super::{Chain, Found, FoundReceipt, Hint, Trace, TraceClass, TraceSpan, upstream};
+use crate::digest::sha256;
+use crate::error::{EngineError, Result};
+use crate::open::Engine;
+
+pub(super) fn trace(engine: &Engine, views: &Views, bytes: &[u8]) -> Result<Trace> {
+    let covers = views.index().covers();
+    let Decoded { variants, complete } = variants(bytes, &Limits::default());
+    let found = attribute(&variants, MOST_PRINTS, &mut Ledger { views, works: HashMap::new() })?;
+    let mut trace = Trace {
+        digest: sha256(bytes),
+        class: found.class.into(),
+        covers,
+        complete,
+        chains: Vec::new(),
+        spans: Vec::new(),
+        hints: Vec::new(),
+        receipts: Vec::new(),
+    };
+    let places = chains(engine, views, &found, &variants, &mut trace)?;
+    trace.spans = spans(&found, &places);
+    for variant in variants.iter().filter(|v| v.is_text()) {
+        for receipt in receipts(&String::from_utf8_lossy(variant.bytes())) {
+            if trace.receipts.len() < MOST && trace.receipts.iter().all(|r| r.record != receipt.id) {
+                let chain = receipt.id.parse().ok().and_then(|id: RecordId| engine.trace_record(id).ok());
+                trace.receipts.push(FoundReceipt { carrier: receipt.carrier.key().to_owned(), record: receipt.id, chain });
+            }
+        }
+    }
+    Ok(trace)
+}
+
+/// The chains of the attributions, and which of them each document is.
+fn chains(
+    engine: &Engine,
+    views: &Views,
+    found: &Attribution,
+    variants: &[marque_trace::Variant<'_>],
+    trace: &mut Trace,
+) -> Result<HashMap<u64, usize>> {
+    let mut places = HashMap::new();
+    for one in &found.matches {
+        if !one.class.is_attribution() {
+            if trace.hints.len() < MOST {
+                let record = record_of(views, one.document)?;
+                trace.hints.push(Hint { entry: one.document, record, score: one.score });
+            }
+            continue;
+        }
+        if trace.chains.len() >= MOST {
+            break;
+        }
+        let Some(mut chain) = engine.chain_at(views, one.document)? else { continue };
+        // A record that was given a text and returned it too is one chain.
+        if let Some(known) = trace.chains.iter().position(|c| c.entry == chain.entry) {
+            places.insert(one.document, known);
+            continue;
+        }
+        chain.found = Some(found_as(one, &chain, variants));
+        if trace.chains.len() < MOST_UPSTREAM {
+            chain.upstream = upstream::of(engine, views, &chain)?;
+        }
+        places.insert(one.document, trace.chains.len());
+        trace.chains.push(chain);
+    }
+    Ok(places)
+}
+
+fn found_as(one: &Match, chain: &Chain, variants: &[marque_trace::Variant<'_>]) -> Found {
+    let side = match (&chain.artifact, one.document == chain.entry) {
+        (Some(_), _) => "artifact",
+        (None, true) => "request",
+        (None, false) => "response",
+    };
+    let steps = variants.get(one.variant).map(|v| v.steps().iter().map(|s| s.name().to_owned()).collect());
+    Found {
+        class: one.class.into(),
+        score: one.score,
+        containment: one.containment,
+        decoded: steps.unwrap_or_default(),
+        side: side.to_owned(),
+    }
+}
+
+/// Spans of the found bytes themselves: others have lines of their own.
+fn spans(found: &Attribution, places: &HashMap<u64, usize>) -> Vec<TraceSpan> {
+    let here = found.spans.iter().filter(|span| span.root == 0);
+    let span = |span: &marque_trace::Span| {
+        let chain = *places.get(&span.document)?;
+        Some(TraceSpan { from: *span.lines.start(), to: *span.lines.end(), chain, class: TraceClass::from(span.class) })
+    };
+    here.filter_map(span).collect()
+}
+
+pub(super) fn record_of(views: &Views, seq: u64) -> Result<Option<RecordId>> {
+    Ok(match views.entry(seq)?.map(|o| o.event.what) {
+        Some(Body::Decided(decided)) => Some(decided.record),
+        Some(Body::Settled { record, .. }) => Some(record),
+        _ => None,
+    })
+}
+
+/// The log's index, as the ladder asks it. A document is an entry.
+pub(super) struct Ledger<'a> {
+    pub views: &'a Views,
+    /// The work that an entry belongs to: its task.
+    pub works: HashMap<u64, String>,
+}
+
+impl Ledger<'_> {
+    fn work(&mut self, seq: u64) -> Result<String> {
+        if let Some(work) = self.works.get(&seq) {
+            return Ok(work.clone());
+        }
+        let work = match self.views.entry(seq)?.map(|o| o.event.what) {
+            Some(Body::Decided(decided)) => decided.task.to_string(),
+            Some(Body::Settled { record, .. }) => record.to_string(),
+            _ => seq.to_string(),
+        };
+        self.works.insert(seq, work.clone());
+        Ok(work)
+    }
+}
+
+impl Index for Ledger<'_> {
+    type Error = EngineError;
+
+    fn exact(&mut self, digest: &[u8; 32]) -> Result<Vec<u64>> {
+        Ok(self.views.index().with_digest(&Digest::from_bytes(*digest), MOST)?)
+    }
+
+    fn normalised(&mut self, digest: &[u8; 32]) -> Result<Vec<u64>> {
+        Ok(self.views.index().with_normalised(&Digest::from_bytes(*digest), MOST)?)
+    }
+
+    fn prints(&mut self, hashes: &[u64]) -> Result<Vec<Posting>> {
+        let common = usize::try_from(COMMON).unwrap_or(usize::MAX);
+        let found = self.views.index().with_prints(hashes, common)?;
+        let mut postings = Vec::new();
+        for one in found {
+            let spread = if one.more {
+                COMMON + 1
+            } else {
+                // One task that writes a text again and again is one work.
+                let works = one.seqs.iter().map(|seq| self.work(*seq)).collect::<Result<BTreeSet<String>>>()?;
+                works.len() as u64
+            };
+            postings.push(Posting { hash: one.key, documents: one.seqs, spread });
+        }
+        Ok(postings)
+    }
+}
+
+/// The most records that one trace answers with.
+const MOST: usize = 20;
+/// Of how many the records upstream are looked for.
+const MOST_UPSTREAM: usize = 5;
+/// The most fingerprints that one text is looked up by.
+const MOST_PRINTS: usize = 2048;

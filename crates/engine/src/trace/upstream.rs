@@ -1,0 +1,87 @@
+//! Upstream: the records whose outputs a record was given.
+
+use std::collections::BTreeMap;
+
+use marque_core::Committed;
+use marque_core::record::Content;
+use marque_store::views::Views;
+use marque_trace::{COMMON, Class};
+
+use super::{Chain, Found};
+use crate::error::Result;
+use crate::open::Engine;
+
+/// What a record or an artifact was made from: the records before it that returned, or were given, the same text or
+/// parts of it, and the artifacts among its inputs. Each has its own upstream, a few steps far.
+pub(super) fn of(engine: &Engine, views: &Views, chain: &Chain) -> Result<Vec<Chain>> {
+    further(engine, views, chain, MOST_STEPS)
+}
+
+fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Result<Vec<Chain>> {
+    let Some(left) = steps.checked_sub(1) else { return Ok(Vec::new()) };
+    let mut before: BTreeMap<u64, (Class, f64)> = BTreeMap::new();
+    let mut note = |seq: u64, class: Class, score: f64| {
+        if seq < chain.entry {
+            let best = before.entry(seq).or_insert((class, score));
+            *best = if best.0 >= class { *best } else { (class, score) };
+        }
+    };
+    for content in chain.decided.iter().flat_map(|decided| &decided.contents) {
+        alike(views, content, &mut note)?;
+    }
+    for input in chain.artifact.iter().flat_map(|artifact| &artifact.inputs).filter_map(Committed::digest) {
+        for seq in views.index().with_digest(&input, MOST)? {
+            note(seq, Class::Exact, 0.0);
+        }
+    }
+    let mut found: Vec<Chain> = Vec::new();
+    for (seq, (class, score)) in before.into_iter().rev() {
+        let Some(mut above) = engine.chain_at(views, seq)? else { continue };
+        if found.len() >= MOST || above.entry >= chain.entry || found.iter().any(|c| c.entry == above.entry) {
+            continue;
+        }
+        let side = if above.artifact.is_some() {
+            "artifact"
+        } else if seq == above.entry {
+            "request"
+        } else {
+            "response"
+        };
+        let side = side.to_owned();
+        above.found = Some(Found { class: class.into(), score, containment: 0.0, decoded: Vec::new(), side });
+        above.upstream = further(engine, views, &above, left)?;
+        found.push(above);
+    }
+    Ok(found)
+}
+
+/// Entries with the same text, or with enough of its fingerprints.
+fn alike(views: &Views, content: &Content, note: &mut impl FnMut(u64, Class, f64)) -> Result<()> {
+    let index = views.index();
+    if let Some(digest) = content.exact.digest() {
+        index.with_digest(&digest, MOST)?.into_iter().for_each(|seq| note(seq, Class::Exact, 0.0));
+    }
+    if let Some(digest) = content.normalised.digest().filter(|_| content.bytes >= LONG) {
+        index.with_normalised(&digest, MOST)?.into_iter().for_each(|seq| note(seq, Class::Normalised, 0.0));
+    }
+    let mut scores: BTreeMap<u64, f64> = BTreeMap::new();
+    let common = usize::try_from(COMMON).unwrap_or(usize::MAX);
+    for found in index.with_prints(content.prints.as_slice(), common)?.iter().filter(|f| !f.more) {
+        for seq in &found.seqs {
+            *scores.entry(*seq).or_default() += 1.0 / found.seqs.len() as f64;
+        }
+    }
+    for (seq, score) in scores {
+        if Class::of_score(score).is_attribution() {
+            note(seq, Class::Strong, score);
+        }
+    }
+    Ok(())
+}
+
+/// How many records above one are told.
+const MOST: usize = 5;
+/// How far up.
+const MOST_STEPS: usize = 3;
+/// Shorter texts are the same by chance once they are normalised.
+const LONG: u64 = 32;
