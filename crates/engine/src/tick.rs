@@ -22,6 +22,7 @@ impl Engine {
         self.live_mut().state.forget(now);
         self.publish()?;
         self.catch_up()?;
+        self.views.index().tidy()?;
         Ok(())
     }
 

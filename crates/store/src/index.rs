@@ -107,14 +107,14 @@ impl Index {
         runs.advance(covers)
     }
 
-    /// One bounded step of tidying; true when there is more to do.
-    pub fn tidy(&self) -> Result<bool> {
-        self.lock().merge_step()
-    }
-
-    /// Makes everything that was fed durable.
-    pub fn flush(&self) -> Result<()> {
-        self.lock().flush()
+    /// Writes what waits, when it is much, so that little must be fed again after a crash; and merges a step.
+    pub fn tidy(&self) -> Result<()> {
+        let mut runs = self.lock();
+        if runs.stats().waiting > WAITING {
+            runs.flush()?;
+        }
+        runs.merge_step()?;
+        Ok(())
     }
 
     /// Forgets everything.
@@ -200,6 +200,13 @@ impl Index {
 
     fn lock(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Index {
+    /// What waits in memory is written, so that the next opening need not feed it again. That it could not be is no loss.
+    fn drop(&mut self) {
+        let _ = self.lock().flush();
     }
 }
 
@@ -302,5 +309,7 @@ fn artifact(event: &Event, each: &mut dyn FnMut(&Committed)) {
     }
 }
 
+/// How many postings wait in memory at most: some 10,000 records, which are fed again in a second.
+const WAITING: u64 = 1 << 18;
 /// How many entries a term's postings are kept together for.
 const STRETCH: u64 = 1 << 16;

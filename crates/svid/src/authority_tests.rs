@@ -58,16 +58,6 @@ fn refuses_subjects_that_are_not_its_workloads() {
 }
 
 #[test]
-fn refuses_what_is_not_a_dns_name() {
-    for bad in ["", "a..b", "a b", "a/b", "ä.example", "*", "a.*.b", "a:1"] {
-        assert!(dns_name(bad).is_err(), "{bad}");
-    }
-    for good in ["a", "a.example.org", "*.example.org", "a_b-1"] {
-        assert!(dns_name(good).is_ok(), "{good}");
-    }
-}
-
-#[test]
 fn serials_are_positive_and_of_one_length() {
     let svid = x509(&authority(), "spiffe://example.org/agent", 60).unwrap();
     assert_eq!(svid.serial, format!("7f{}", "ff".repeat(15)));
@@ -109,7 +99,9 @@ fn debug_shows_no_key() {
     let authority = authority();
     let svid = x509(&authority, "spiffe://example.org/agent", 60).unwrap();
     let printed = format!("{authority:?} {authority:#?} {:?} {svid:?} {svid:#?}", authority.to_stored());
-    for key in [authority.ca.pkcs8(), authority.jwt.pkcs8(), &svid.key_pkcs8] {
+    let stored = authority.to_stored();
+    let key = |text: &SecretText| STANDARD.decode(text.danger_expose()).unwrap();
+    for key in [key(&stored.x509_key), key(&stored.jwt_key), svid.key_pkcs8.to_vec()] {
         for secret in [STANDARD.encode(key.as_slice()), hex::encode(key.as_slice()), format!("{:?}", key.as_slice())] {
             assert!(!printed.contains(&secret));
             assert!(!printed.contains(&secret[40..60]));
@@ -122,5 +114,6 @@ fn debug_shows_no_key() {
 fn the_key_belongs_to_the_certificate() {
     let svid = x509(&authority(), "spiffe://example.org/agent", 60).unwrap();
     let key = P256Key::from_pkcs8(svid.key_pkcs8.clone()).unwrap();
-    assert_eq!(crate::x509::public_jwk(&svid.chain[0]).unwrap(), key.jwk().unwrap());
+    let jwk = crate::jwk::Jwk::from_point(crate::keys::SigningBackend::public_point(&key)).unwrap();
+    assert_eq!(crate::x509::public_jwk(&svid.chain[0]).unwrap(), jwk);
 }

@@ -13,15 +13,24 @@ pub enum SvidError {
     /// The X.509 certificate could not be built (X509-SVID §3).
     #[error("the certificate could not be built")]
     Build(#[from] rcgen::Error),
-    /// The token could not be signed (JWT-SVID §2).
-    #[error("the token could not be signed")]
-    Sign(#[source] jsonwebtoken::errors::Error),
+    /// The device that keeps the key did not sign (RFC 7515 §5.1).
+    #[error("the signing key could not be used")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// JSON could not be read or written.
     #[error("the JSON could not be read or written")]
     Json(#[from] serde_json::Error),
     /// What was kept of an authority does not fit together.
     #[error("the stored authority is damaged: {0}")]
     Stored(&'static str),
+    /// The rules of rotation contradict each other (SPIFFE Federation §4.1).
+    #[error("the rotation policy is refused: {0}")]
+    Policy(&'static str),
+    /// The authority is not in the set, or not in the phase that the step needs (SPIFFE Federation §4.1).
+    #[error("the authority `{0}` is unknown or not in the phase that this step needs")]
+    NoSuchAuthority(String),
+    /// The upstream authority cannot sign for this trust domain (X509-SVID §3.2).
+    #[error("the upstream authority is refused: {0}")]
+    Upstream(&'static str),
     /// A bundle is made of at least one authority (SPIFFE Trust Domain and Bundle §4).
     #[error("a bundle needs at least one authority")]
     NoAuthority,
@@ -79,6 +88,33 @@ pub enum SvidError {
     /// No path leads from the certificate to an authority of the bundle (X509-SVID §5.1).
     #[error("the certificate chain does not lead to an authority of `{0}`")]
     Chain(String),
+    /// The document is longer than any that is expected (SPIFFE Trust Domain and Bundle §4).
+    #[error("the document is too long")]
+    DocumentSize,
+    /// The document is not of its kind (SPIFFE Trust Domain and Bundle §4 and §5, OpenID Connect Discovery §4.3).
+    #[error("the document is refused: {0}")]
+    Document(&'static str),
+    /// Nothing is known of the trust domain, so nothing of it is trusted (SPIFFE Federation §7.3).
+    #[error("there is no bundle of `{0}`")]
+    NoBundle(String),
+    /// The bundle is older than the one already known (SPIFFE Federation §4.2).
+    #[error("the bundle of `{0}` is older than the one that is known")]
+    Stale(String),
+    /// The URL may not be fetched from (SPIFFE Federation §5.2.1.1).
+    #[error("`{0}` is not an https URL without user information")]
+    Url(String),
+    /// The server is another workload than the one configured (SPIFFE Federation §5.2.2.4).
+    #[error("the endpoint is `{0}`, not the one configured")]
+    Endpoint(String),
+    /// The proof of possession does not hold (WIT-SVID §5, draft-ietf-wimse-wpt §2).
+    #[error("the proof of possession is refused: {0}")]
+    Proof(&'static str),
+    /// The join token does not admit anyone.
+    #[error("the join token is refused: {0}")]
+    JoinToken(&'static str),
+    /// What was observed cannot be written as selectors.
+    #[error("the selectors are refused: {0}")]
+    Selectors(&'static str),
 }
 
 /// Text of unknown origin, made fit for a message: short, and without control characters.

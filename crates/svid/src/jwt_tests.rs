@@ -1,8 +1,15 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm as Alg, DecodingKey, EncodingKey, Validation};
+use marque_core::time::Ttl;
 use serde_json::json;
 
 use super::*;
-use crate::authority::{Authority, JwtSvidRequest};
+use crate::authority::Authority;
+use crate::jwk::Jwk;
+use crate::jws::decode;
 use crate::token::AT_JWT_TYP;
+use crate::token_key::JwtSvidRequest;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 const AGENT: &str = "spiffe://example.org/agent";
@@ -42,8 +49,8 @@ impl Fixture {
     fn forge(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
-        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.authority.jwt_signing, Algorithm::ES256).unwrap();
-        format!("{message}.{signature}")
+        let signature = self.authority.token_key().key.sign(message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     fn verify(&self, token: &str) -> Result<VerifiedJwtSvid> {
@@ -84,6 +91,20 @@ fn issued_svids_verify() {
     assert!(verify_jwt_svid(&token, &fixture.bundle, None, NOW).is_ok());
 }
 
+/// Another library agrees.
+#[test]
+fn issued_svids_verify_elsewhere() {
+    let fixture = Fixture::new();
+    let Jwk::Ec { x, y, .. } = fixture.authority.jwt_key().jwk else { panic!("an RSA key") };
+    let mut validation = Validation::new(Alg::ES256);
+    validation.set_audience(&["db"]);
+    validation.validate_exp = false;
+    let key = DecodingKey::from_ec_components(&x, &y).unwrap();
+    let read = jsonwebtoken::decode::<Value>(&fixture.issue(), &key, &validation).unwrap();
+    assert_eq!(read.claims["sub"], AGENT);
+    assert_eq!(read.header.kid.as_deref(), Some(fixture.authority.kid()));
+}
+
 /// JWT-SVID §2.1, conformance line 13.
 #[test]
 fn only_listed_algorithms_that_fit_the_key() {
@@ -105,8 +126,8 @@ fn only_listed_algorithms_that_fit_the_key() {
 #[test]
 fn the_public_key_is_not_a_shared_secret() {
     let fixture = Fixture::new();
-    let secret = jsonwebtoken::EncodingKey::from_secret(fixture.authority.certificate());
-    let mut header = jsonwebtoken::Header::new(Algorithm::HS256);
+    let secret = EncodingKey::from_secret(fixture.authority.certificate());
+    let mut header = jsonwebtoken::Header::new(Alg::HS256);
     header.kid = Some(fixture.authority.kid().to_owned());
     let token = jsonwebtoken::encode(&header, &claims(), &secret).unwrap();
     assert!(matches!(fixture.verify(&token), Err(SvidError::Algorithm(_))));
@@ -187,6 +208,11 @@ fn no_altered_character_verifies() {
         assert!(fixture.verify(&String::from_utf8(bytes).unwrap()).is_err(), "character {position}");
     }
     assert!(matches!(fixture.verify(&"a".repeat(16 * 1024 + 1)), Err(SvidError::TokenSize)));
+    let twice = format!(r#"{{"sub":"{AGENT}","sub":"{AGENT}","aud":"db","exp":{}}}"#, NOW.seconds() + 60);
+    let message = format!("{}.{}", good.split('.').next().unwrap(), URL_SAFE_NO_PAD.encode(twice));
+    let signature = fixture.authority.token_key().key.sign(message.as_bytes()).unwrap();
+    let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+    assert!(matches!(fixture.verify(&token), Err(SvidError::TokenForm(_))), "a claim stands twice");
     for bad in ["", ".", "..", "...", &format!("{good}."), &format!("{good}="), &format!("{good}.x")] {
         assert!(fixture.verify(bad).is_err(), "{bad}");
     }

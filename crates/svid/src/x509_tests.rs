@@ -5,7 +5,8 @@ use rcgen::{
 };
 
 use super::*;
-use crate::authority::{Authority, X509Request, X509Svid};
+use crate::authority::Authority;
+use crate::ca::{X509Request, X509Svid};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 const AGENT: &str = "spiffe://example.org/agent";
@@ -133,7 +134,7 @@ fn no_flipped_byte_verifies() {
 fn leaves_that_break_the_profile_are_refused() {
     let authority = authority("example.org");
     let bundle = Bundle::of(&[&authority], 1).unwrap();
-    let verify = |params: &CertificateParams| verify_x509_svid(&[&sign(params, &authority.issuer())], &bundle, NOW);
+    let verify = |params: &CertificateParams| verify_x509_svid(&[&sign(params, &authority.ca().issuer())], &bundle, NOW);
     assert!(verify(&leaf(&[AGENT])).is_ok());
     let none: &[&str] = &[];
     let mixed: &[&str] = &[AGENT, "https://example.org"];
@@ -196,4 +197,38 @@ fn chains_with_intermediates() {
     ended.not_after = rcgen::date_time_ymd(2001, 1, 1);
     let (leaf_der, middle, bundle) = chain(BasicConstraints::Unconstrained, ended);
     assert!(verify_x509_svid(&[&leaf_der, &middle], &bundle, NOW).is_err(), "ended");
+}
+
+/// RFC 5758 §3.2, RFC 4055 §5: authorities of other trust domains sign with what they have.
+#[test]
+fn authorities_of_each_kind_of_key() {
+    for algorithm in [
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+        &rcgen::PKCS_ECDSA_P521_SHA512,
+        &rcgen::PKCS_RSA_SHA256,
+        &rcgen::PKCS_RSA_SHA384,
+        &rcgen::PKCS_RSA_SHA512,
+    ] {
+        let params = signer("root", "spiffe://example.org", BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate_for(algorithm).unwrap()).unwrap();
+        let issuer: &Issuer<'_, KeyPair> = &root;
+        let mut bundle = Bundle::empty("example.org".parse().unwrap(), 1);
+        bundle.x509_authorities.push(root.der().to_vec());
+        let good = sign(&leaf(&[AGENT]), issuer);
+        assert!(verify_x509_svid(&[&good], &bundle, NOW).is_ok(), "{algorithm:?}");
+        let mut bad = good.clone();
+        let last = bad.len() - 1;
+        bad[last] ^= 1;
+        assert!(verify_x509_svid(&[&bad], &bundle, NOW).is_err(), "{algorithm:?}");
+        let published = bundle.to_spiffe_json().unwrap();
+        assert_eq!(Bundle::from_spiffe_json(bundle.trust_domain.clone(), published.as_bytes()).unwrap(), bundle);
+    }
+    let unknown = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = signer("root", "spiffe://example.org", BasicConstraints::Unconstrained);
+    let root = CertifiedIssuer::self_signed(params, unknown).unwrap();
+    let issuer: &Issuer<'_, KeyPair> = &root;
+    let mut bundle = Bundle::empty("example.org".parse().unwrap(), 1);
+    bundle.x509_authorities.push(root.der().to_vec());
+    assert!(matches!(verify_x509_svid(&[&sign(&leaf(&[AGENT]), issuer)], &bundle, NOW), Err(SvidError::Chain(_))));
 }

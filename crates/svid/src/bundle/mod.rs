@@ -1,13 +1,19 @@
 //! The public keys of a trust domain, in the forms that relying parties read.
 
+mod document;
+mod set;
+
+pub use set::{BundleSet, Offered};
+
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use base64::engine::general_purpose::STANDARD;
 use marque_core::spiffe::TrustDomain;
-use serde::{Deserialize, Serialize};
+use marque_core::time::Ttl;
+use serde::Serialize;
 
 use crate::authority::Authority;
 use crate::error::{Result, SvidError};
+use crate::jwk::{Jwk, JwtKey};
 use crate::x509;
 
 /// The bundle of one trust domain (SPIFFE Trust Domain and Bundle §4).
@@ -22,7 +28,12 @@ pub struct Bundle {
     pub x509_authorities: Vec<Vec<u8>>,
     /// The keys that sign tokens (JWT-SVID §6).
     pub jwt_keys: Vec<JwtKey>,
-    /// Grows with every change of content (SPIFFE Trust Domain and Bundle §4.1.1).
+    /// The keys that sign WIT-SVIDs (WIT-SVID §6).
+    pub wit_keys: Vec<JwtKey>,
+    /// The SHA-256 of the keys of signing certificates that count no longer, though a root above them does (RFC 5280
+    /// §6.1.3). No form of the bundle for others has a place for them.
+    pub revoked_signers: Vec<[u8; 32]>,
+    /// Grows with every change of content; zero where the publisher gave none (SPIFFE Trust Domain and Bundle §4.1.1).
     pub sequence: u64,
     /// How often to look again, in seconds (SPIFFE Trust Domain and Bundle §4.1.2).
     pub refresh_hint_seconds: u64,
@@ -49,23 +60,41 @@ impl Bundle {
             trust_domain,
             x509_authorities: Vec::new(),
             jwt_keys: Vec::new(),
+            wit_keys: Vec::new(),
+            revoked_signers: Vec::new(),
             sequence,
             refresh_hint_seconds: REFRESH_HINT_SECONDS,
         }
     }
 
+    /// Reads a SPIFFE bundle document, which does not say whose it is (SPIFFE Trust Domain and Bundle §4).
+    ///
+    /// Keys of a kind or for a use that is not known here do not count, nor do those that are not whole. What is not a
+    /// bundle at all is an error.
+    pub fn from_spiffe_json(trust_domain: TrustDomain, document: &[u8]) -> Result<Self> {
+        document::read(trust_domain, document)
+    }
+
     /// The SPIFFE bundle document (SPIFFE Trust Domain and Bundle §4, X509-SVID §6, JWT-SVID §6).
     pub fn to_spiffe_json(&self) -> Result<String> {
+        Ok(serde_json::to_string(&self.document(Some(self.refresh_hint_seconds))?)?)
+    }
+
+    fn document(&self, spiffe_refresh_hint: Option<u64>) -> Result<Document<'_>> {
         let mut keys = self.x509_authorities.iter().map(|der| Entry::x509_svid(der)).collect::<Result<Vec<_>>>()?;
-        keys.extend(self.jwt_keys.iter().map(Entry::jwt_svid));
-        let document =
-            Document { keys, spiffe_sequence: Some(self.sequence), spiffe_refresh_hint: Some(self.refresh_hint_seconds) };
-        Ok(serde_json::to_string(&document)?)
+        keys.extend(self.jwt_keys.iter().map(|key| Entry::token(JWT_SVID, key)));
+        keys.extend(self.wit_keys.iter().map(|key| Entry::token(WIT_SVID, key)));
+        Ok(Document { keys, spiffe_sequence: Some(self.sequence), spiffe_refresh_hint })
     }
 
     /// The JWKS with the JWT-SVID keys alone, as FetchJWTBundles returns it (Workload API §6.2.2).
     pub fn jwt_jwks_json(&self) -> Result<String> {
-        Self::jwks(self.jwt_keys.iter().map(Entry::jwt_svid).collect())
+        Self::jwks(self.jwt_keys.iter().map(|key| Entry::token(JWT_SVID, key)).collect())
+    }
+
+    /// The JWKS with the WIT-SVID keys alone, as FetchWITBundles returns it (Workload API §7.2.2).
+    pub fn wit_jwks_json(&self) -> Result<String> {
+        Self::jwks(self.wit_keys.iter().map(|key| Entry::token(WIT_SVID, key)).collect())
     }
 
     /// The JWKS for OAuth and OpenID Connect clients (RFC 7517 §5, RFC 8414 §2 `jwks_uri`).
@@ -77,94 +106,15 @@ impl Bundle {
         Ok(serde_json::to_string(&Document { keys, spiffe_sequence: None, spiffe_refresh_hint: None })?)
     }
 
-    /// The JWT key named `kid` (JWT-SVID §2.2).
-    pub(crate) fn jwt_key(&self, kid: &str) -> Option<&JwtKey> {
-        self.jwt_keys.iter().find(|key| key.kid == kid)
-    }
-}
-
-/// A key that signs tokens, and its name (JWT-SVID §6).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JwtKey {
-    /// The name that token headers use (JWT-SVID §2.2).
-    pub kid: String,
-    /// The public key (RFC 7517 §4).
-    #[serde(flatten)]
-    pub jwk: Jwk,
-}
-
-/// A public key of a kind that SPIFFE allows (RFC 7518 §6, JWT-SVID §2.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kty")]
-pub enum Jwk {
-    /// A point on an elliptic curve (RFC 7518 §6.2).
-    #[serde(rename = "EC")]
-    Ec {
-        /// The curve (RFC 7518 §6.2.1.1).
-        crv: Curve,
-        /// The x coordinate, base64url (RFC 7518 §6.2.1.2).
-        x: String,
-        /// The y coordinate, base64url (RFC 7518 §6.2.1.3).
-        y: String,
-    },
-    /// An RSA key (RFC 7518 §6.3).
-    #[serde(rename = "RSA")]
-    Rsa {
-        /// The modulus, base64url (RFC 7518 §6.3.1.1).
-        n: String,
-        /// The exponent, base64url (RFC 7518 §6.3.1.2).
-        e: String,
-    },
-}
-
-/// A curve (RFC 7518 §6.2.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Curve {
-    /// NIST P-256 (RFC 7518 §6.2.1.1).
-    #[serde(rename = "P-256")]
-    P256,
-    /// NIST P-384 (RFC 7518 §6.2.1.1).
-    #[serde(rename = "P-384")]
-    P384,
-}
-
-impl Jwk {
-    /// From an uncompressed point (SEC 1 §2.3.3); its length tells the curve.
-    pub(crate) fn from_point(point: &[u8]) -> Option<Self> {
-        let coordinates = point.strip_prefix(&[4u8])?;
-        let crv = match coordinates.len() {
-            64 => Curve::P256,
-            96 => Curve::P384,
-            _ => return None,
-        };
-        let (x, y) = coordinates.split_at_checked(coordinates.len() / 2)?;
-        Some(Self::Ec { crv, x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y) })
+    /// Whether it holds no key at all, so that nothing of the trust domain is trusted (SPIFFE Trust Domain and Bundle §4.1.3).
+    pub fn is_empty(&self) -> bool {
+        self.x509_authorities.is_empty() && self.jwt_keys.is_empty() && self.wit_keys.is_empty()
     }
 
-    /// From the integers of an RSA key, which may carry a leading zero (RFC 7518 §6.3.1).
-    pub(crate) fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Self {
-        let text = |integer: &[u8]| URL_SAFE_NO_PAD.encode(integer.strip_prefix(&[0u8]).unwrap_or(integer));
-        Self::Rsa { n: text(modulus), e: text(exponent) }
-    }
-
-    /// The key in the form that checks signatures of `algorithm`, if it is a key for that algorithm (JWT-SVID §2.1).
-    pub(crate) fn decoding_key(&self, algorithm: Algorithm) -> Option<DecodingKey> {
-        use Algorithm::{ES256, ES384, PS256, PS384, PS512, RS256, RS384, RS512};
-        match (self, algorithm) {
-            (Self::Ec { crv: Curve::P256, x, y }, ES256) | (Self::Ec { crv: Curve::P384, x, y }, ES384) => {
-                DecodingKey::from_ec_components(x, y).ok()
-            }
-            (Self::Rsa { n, e }, RS256 | RS384 | RS512 | PS256 | PS384 | PS512) => DecodingKey::from_rsa_components(n, e).ok(),
-            _ => None,
-        }
-    }
-
-    fn alg(&self) -> Option<&'static str> {
-        match self {
-            Self::Ec { crv: Curve::P256, .. } => Some("ES256"),
-            Self::Ec { crv: Curve::P384, .. } => Some("ES384"),
-            Self::Rsa { .. } => None,
-        }
+    /// How long to wait before the next look at the endpoint, whether the last one worked or not (SPIFFE Federation §4.1,
+    /// §6.2): what the publisher hints at, but neither in haste nor once a month.
+    pub fn poll_interval(&self) -> Ttl {
+        Ttl::from_seconds(self.refresh_hint_seconds.clamp(MIN_POLL_SECONDS, MAX_POLL_SECONDS))
     }
 }
 
@@ -193,11 +143,11 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     fn x509_svid(der: &[u8]) -> Result<Self> {
-        Ok(Self { usage: "x509-svid", kid: None, alg: None, x5c: Some([STANDARD.encode(der)]), jwk: x509::public_jwk(der)? })
+        Ok(Self { usage: X509_SVID, kid: None, alg: None, x5c: Some([STANDARD.encode(der)]), jwk: x509::public_jwk(der)? })
     }
 
-    fn jwt_svid(key: &'a JwtKey) -> Self {
-        Self { usage: "jwt-svid", kid: Some(&key.kid), alg: None, x5c: None, jwk: key.jwk.clone() }
+    fn token(usage: &'static str, key: &'a JwtKey) -> Self {
+        Self { usage, kid: Some(&key.kid), alg: None, x5c: None, jwk: key.jwk.clone() }
     }
 
     fn oauth(key: &'a JwtKey) -> Self {
@@ -207,6 +157,12 @@ impl<'a> Entry<'a> {
 
 /// SPIRE's default, and what clients fall back to (SPIFFE Federation §4).
 const REFRESH_HINT_SECONDS: u64 = 300;
+const MIN_POLL_SECONDS: u64 = 10;
+const MAX_POLL_SECONDS: u64 = 86_400;
+
+const X509_SVID: &str = "x509-svid";
+const JWT_SVID: &str = "jwt-svid";
+const WIT_SVID: &str = "wit-svid";
 
 #[cfg(test)]
 mod tests {
@@ -245,7 +201,7 @@ mod tests {
             assert_eq!(key["use"], "jwt-svid");
             assert_eq!(key["kid"], authority.kid());
             assert!(key.get("x5c").is_none());
-            assert_eq!(URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap().len(), 32);
+            assert_eq!(key["x"].as_str().unwrap().len(), 43);
         }
     }
 
@@ -272,16 +228,5 @@ mod tests {
         assert!(matches!(Bundle::of(&[], 1), Err(SvidError::NoAuthority)));
         let empty = Bundle::empty("a.example".parse().unwrap(), 2);
         assert_eq!(read(&empty.to_spiffe_json().unwrap())["keys"], serde_json::json!([]));
-    }
-
-    #[test]
-    fn keys_serve_their_own_algorithm_only() {
-        let key = authority("example.org").jwt_key();
-        assert!(key.jwk.decoding_key(Algorithm::ES256).is_some());
-        for other in [Algorithm::ES384, Algorithm::RS256, Algorithm::HS256, Algorithm::EdDSA] {
-            assert!(key.jwk.decoding_key(other).is_none());
-        }
-        let json = serde_json::to_string(&key).unwrap();
-        assert_eq!(serde_json::from_str::<JwtKey>(&json).unwrap(), key);
     }
 }
