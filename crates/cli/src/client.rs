@@ -135,11 +135,7 @@ async fn open(state: &Path) -> Result<Arc<Engine>> {
         return Err(Failure::new(Code::NotFound, text));
     }
     let config = Config::default();
-    let options = Options {
-        trust_domain: config.trust_domain,
-        administrator: config.administrator,
-        issuer: format!("https://{}", config.listen),
-    };
+    let options = Options::new(config.trust_domain, config.administrator, format!("https://{}", config.listen));
     Ok(Engine::open(state, Env::system(), options).await?)
 }
 

@@ -42,11 +42,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let gateway = TcpListener::bind(config.gateway).await.map_err(bind("the gateway's address"))?;
     let console = TcpListener::bind(config.console).await.map_err(bind("the console's address"))?;
     let issuer = config.issuer.clone().unwrap_or(format!("https://{}", control.local_addr()?));
-    let options = Options {
-        trust_domain: config.trust_domain.clone(),
-        administrator: config.administrator.clone(),
-        issuer: issuer.clone(),
-    };
+    let options = Options::new(config.trust_domain.clone(), config.administrator.clone(), issuer.clone());
     let engine = Engine::open(state, Env::system(), options).await?;
     let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));
     let api = bind_unix(&api_socket(state), 0o600).map_err(bind("the API's socket"))?;

@@ -58,7 +58,7 @@ as_text!(Selector);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attestation {
-    /// Which attestor looked: `unix`, `launched`.
+    /// Which attestor looked: `unix`, `launched`, `oidc`.
     pub method: String,
     /// The process, on this host.
     pub pid: u32,
@@ -66,6 +66,10 @@ pub struct Attestation {
     pub started: u64,
     /// All facts seen.
     pub selectors: BTreeSet<Selector>,
+    /// Until when what was seen counts, where it was no process of this host: a token's own end. Such an attestation has
+    /// no process, and its pid is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// One running copy of an identity. Credentials go to instances, never to definitions.

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Artifact;
 use crate::attestation::Instance;
 use crate::elevation::Elevation;
-use crate::artifact::Artifact;
 use crate::id::{ElevationId, EventId, InstanceId, ObserverId, RecordId, TaskId};
 use crate::identity::{Identity, Lifecycle};
 use crate::lease::Lease;
@@ -78,6 +78,22 @@ impl std::str::FromStr for By {
 }
 
 crate::words::as_text!(By);
+
+/// A step in the life of a signing key (SPIFFE Federation §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthorityStep {
+    /// Made and published; it issues nothing yet.
+    Prepared,
+    /// It issues; the one before it retired.
+    Activated,
+    /// It is used no longer, and what it issued is issued anew.
+    Tainted,
+    /// It is out of the bundle: nothing that it issued counts.
+    Revoked,
+    /// All that it issued has ended.
+    Forgotten,
+}
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,6 +263,19 @@ pub enum Body {
         /// The pseudonym.
         pseudonym: PersonId,
     },
+    /// A signing key of the trust domain took a step of its life.
+    AuthorityStepped {
+        /// Which step.
+        step: AuthorityStep,
+        /// What the key signs: `x509`, `jwt` or `wit`.
+        signs: String,
+        /// Its name; empty where it was made by this step.
+        authority: String,
+        /// The sequence of the bundle after it.
+        sequence: u64,
+        /// Why.
+        why: String,
+    },
     /// The contents of old entries were let go; their hashes stay.
     Pruned {
         /// Entries below this index.
@@ -268,13 +297,15 @@ pub enum Body {
 impl Body {
     /// Whether authority depends on it: such an event is applied before its writer is answered.
     pub const fn bears_state(&self) -> bool {
-        !matches!(self, 
+        !matches!(
+            self,
             Self::Settled { .. }
                 | Self::AttestationRefused { .. }
                 | Self::IssueRefused { .. }
                 | Self::ArtifactAttested { .. }
                 | Self::LedgerRead { .. }
                 | Self::Gap { .. }
+                | Self::AuthorityStepped { .. }
                 | Self::Pruned { .. }
         )
     }
@@ -289,14 +320,9 @@ impl Body {
     pub const fn private_fields(&self) -> &'static [&'static str] {
         match self {
             Self::TaskStarted { .. } | Self::ElevationApproved { .. } => &["/task/purpose"],
-            Self::Decided(_) => &[
-                "/request",
-                "/arguments",
-                "/intent",
-                "/contents/*/exact",
-                "/contents/*/normalised",
-                "/contents/*/prints",
-            ],
+            Self::Decided(_) => {
+                &["/request", "/arguments", "/intent", "/contents/*/exact", "/contents/*/normalised", "/contents/*/prints"]
+            }
             Self::Settled { .. } => &[
                 "/outcome/response",
                 "/outcome/contents/*/exact",
@@ -304,7 +330,9 @@ impl Body {
                 "/outcome/contents/*/prints",
             ],
             Self::ElevationRequested { .. } => &["/elevation/call/arguments", "/elevation/sight"],
-            Self::ElevationRefused { .. } | Self::Revoked { .. } | Self::IdentityMoved { .. } => &["/why"],
+            Self::ElevationRefused { .. } | Self::Revoked { .. } | Self::IdentityMoved { .. } | Self::AuthorityStepped { .. } => {
+                &["/why"]
+            }
             Self::ArtifactAttested { .. } => &["/artifact/name", "/artifact/content", "/artifact/inputs/*"],
             Self::LedgerRead { .. } => &["/query"],
             _ => &[],
@@ -340,6 +368,7 @@ impl Body {
             Self::LedgerRead { .. } => "ledger_read",
             Self::Gap { .. } => "gap",
             Self::Erased { .. } => "erased",
+            Self::AuthorityStepped { .. } => "authority_stepped",
             Self::Pruned { .. } => "pruned",
             Self::Revoked { .. } => "revoked",
         }

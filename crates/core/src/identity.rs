@@ -97,6 +97,10 @@ pub struct Identity {
     pub purpose: String,
     /// What must be observed of a process for it to be an instance; all of them.
     pub selectors: BTreeSet<Selector>,
+    /// What a process that is several identities at once tells them apart by (Workload API §5.2.1). Only identities that
+    /// each have a hint of their own may match one process together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The most it may ever hold.
     pub ceiling: Scope,
     /// Where it is in its life.

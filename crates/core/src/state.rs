@@ -141,6 +141,7 @@ impl State {
             | Body::ArtifactAttested { .. }
             | Body::LedgerRead { .. }
             | Body::Gap { .. }
+            | Body::AuthorityStepped { .. }
             | Body::Pruned { .. } => {}
         }
     }

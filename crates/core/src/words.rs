@@ -246,7 +246,9 @@ impl FromStr for PersonId {
         if let Some(digits) = name.strip_prefix('~') {
             let mut bytes = [0; 16];
             let parsed = hex::decode_to_slice(digits, &mut bytes).ok().map(|()| Self::pseudonym(bytes));
-            return parsed.filter(|p| p.name() == name).ok_or_else(|| ParseError::new("a pseudonym, as `~` and 32 hex digits", text));
+            return parsed
+                .filter(|p| p.name() == name)
+                .ok_or_else(|| ParseError::new("a pseudonym, as `~` and 32 hex digits", text));
         }
         if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(allowed) {
             return Err(ParseError::new("a person, as `alice@example.com`", text));

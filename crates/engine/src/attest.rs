@@ -105,7 +105,11 @@ impl Engine {
     pub(crate) async fn reap(&self) -> Result<()> {
         let ended: Vec<InstanceId> = {
             let state = self.state();
-            let over = |i: &&Instance| start_time(i.attestation.pid).ok() != Some(i.attestation.started);
+            let now = self.now();
+            let over = |i: &&Instance| match i.attestation.until {
+                Some(until) => now >= until,
+                None => start_time(i.attestation.pid).ok() != Some(i.attestation.started),
+            };
             state.instances.values().filter(over).map(|i| i.id).collect()
         };
         if ended.is_empty() {

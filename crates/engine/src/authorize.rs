@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use marque_core::{Digest, PersonId};
 use marque_core::decision::{Decision, Needs, Reason};
 use marque_core::elevation::{Call, Elevation, Status, TIME_TO_DECIDE};
 use marque_core::event::{Body, By};
@@ -18,6 +17,7 @@ use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
 use marque_core::task::Task;
 use marque_core::time::{Cx, Timestamp};
+use marque_core::{Digest, PersonId};
 use marque_policy::{Request, Snapshot};
 use serde_json::Value;
 

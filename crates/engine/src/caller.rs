@@ -69,7 +69,7 @@ impl Engine {
     /// The workload whose certificate chain this is: signed by this trust domain, issued here, and not revoked.
     pub fn authenticate_certificate(&self, chain: &[&[u8]]) -> Result<Workload> {
         let now = self.now();
-        let verified = marque_svid::verify_x509_svid(chain, self.bundle(), now)?;
+        let verified = marque_svid::verify_x509_svid(chain, self.authorities().bundle(), now)?;
         let unknown = || EngineError::Unauthenticated(format!("certificate `{}` was not issued here", verified.serial));
         let lease = LeaseId::from_bytes(serial_bytes(&verified.serial).ok_or_else(unknown)?);
         let state = self.state();

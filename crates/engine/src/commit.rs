@@ -1,7 +1,7 @@
 //! The one way to change anything: check, append, apply, wait.
 
-use marque_core::event::{Body, By, Event, SCHEMA};
 use marque_core::PersonId;
+use marque_core::event::{Body, By, Event, SCHEMA};
 use marque_core::id::{EventId, TaskId};
 use marque_core::state::State;
 use marque_core::time::{Cx, Timestamp};

@@ -35,6 +35,9 @@ pub struct IdentitySpec {
     pub purpose: String,
     /// What must be observed of a process.
     pub selectors: BTreeSet<Selector>,
+    /// What tells it apart from other identities of the same process: at most 1,024 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The most it may ever hold.
     pub ceiling: Scope,
     /// Proposed or active.

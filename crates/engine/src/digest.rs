@@ -1,7 +1,7 @@
 //! Digests of bytes, of texts and of JSON.
 
-use marque_core::{Digest, Prints};
 use marque_core::record::Content;
+use marque_core::{Digest, Prints};
 use marque_trace::{Fingerprint, Winnower};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};

@@ -86,7 +86,7 @@ impl Engine {
     pub fn authenticate_token(&self, token: &str, thumbprint: Option<&str>) -> Result<LeaseId> {
         let now = self.now();
         let claims: TaskClaims =
-            marque_svid::verify_typed(token, AT_JWT_TYP, self.bundle(), &self.options.issuer, &self.gateway, now)?;
+            marque_svid::verify_typed(token, AT_JWT_TYP, self.authorities().bundle(), &self.options.issuer, &self.gateway, now)?;
         let bound = claims.cnf.x5t_s256.as_deref();
         if bound.is_none() || bound != thumbprint {
             return Err(EngineError::Unauthenticated("this token is bound to another certificate".into()));
@@ -115,15 +115,21 @@ impl Engine {
                 self.commit(by, |state, cx| self.child_token(state, cx, exchange, subject)).await?
             }
         };
-        let token = self.authority.sign(AT_JWT_TYP, &self.claims(&task, &lease)?)?;
+        let token = self.authorities().sign(AT_JWT_TYP, &self.claims(&task, &lease)?, lease.expires, lease.issued)?;
         Ok(Exchanged { token, lease, task })
     }
 
     /// The lease of a subject token, whose holder or named actor the client must be.
     fn subject_lease(&self, exchange: &Exchange) -> Result<LeaseId> {
         let now = self.now();
-        let claims: TaskClaims =
-            marque_svid::verify_typed(&exchange.subject.0, AT_JWT_TYP, self.bundle(), &self.options.issuer, &self.gateway, now)?;
+        let claims: TaskClaims = marque_svid::verify_typed(
+            &exchange.subject.0,
+            AT_JWT_TYP,
+            self.authorities().bundle(),
+            &self.options.issuer,
+            &self.gateway,
+            now,
+        )?;
         let id: LeaseId = claims.jti.parse()?;
         match &exchange.actor {
             Some(actor) => {

@@ -38,7 +38,7 @@ impl Engine {
     pub async fn x509_svid(&self, instance: &Instance) -> Result<IssuedX509> {
         let class = CredentialClass::X509Svid;
         let mut lease = self.fresh_lease(instance, class)?;
-        let svid = self.authority.issue_x509(X509Request {
+        let svid = self.authorities().issue_x509(X509Request {
             id: &instance.identity,
             dns: &[],
             ips: &[],
@@ -59,7 +59,7 @@ impl Engine {
         self.env.entropy.fill(&mut serial);
         let id = self.trust_domain.join("/marque")?;
         let ttl = CredentialClass::X509Svid.max_ttl();
-        Ok(self.authority.issue_x509(X509Request { id: &id, dns, ips, ttl, now: self.now(), serial })?)
+        Ok(self.authorities().issue_x509(X509Request { id: &id, dns, ips, ttl, now: self.now(), serial })?)
     }
 
     /// A JWT-SVID for an instance (JWT-SVID §3). Its `jti` is the lease's identifier.
@@ -70,7 +70,7 @@ impl Engine {
         let class = CredentialClass::JwtSvid;
         let mut lease = self.fresh_lease(instance, class)?;
         lease.handle = lease.id.to_string();
-        let token = self.authority.issue_jwt_svid(JwtSvidRequest {
+        let token = self.authorities().issue_jwt_svid(JwtSvidRequest {
             id: &instance.identity,
             audience,
             issuer: Some(&self.options.issuer),
@@ -82,10 +82,19 @@ impl Engine {
         Ok(token)
     }
 
+    /// Checks a JWT-SVID by the bundle of its own trust domain: signature, claims and audience. One of this trust domain
+    /// must have a lease that is alive, too.
+    pub fn validate_any_jwt_svid(&self, token: &str, audience: Option<&str>) -> Result<ValidatedJwt> {
+        match self.foreign_bundles().verify_jwt_svid(token, audience, self.now()) {
+            Ok(verified) => Ok(ValidatedJwt { id: verified.id, claims: verified.claims }),
+            Err(_) => self.validate_jwt_svid(token, audience),
+        }
+    }
+
     /// Checks a JWT-SVID of this trust domain: signature, claims, audience, and that its lease is alive.
     pub fn validate_jwt_svid(&self, token: &str, audience: Option<&str>) -> Result<ValidatedJwt> {
         let now = self.now();
-        let verified = marque_svid::verify_jwt_svid(token, self.bundle(), audience, now)?;
+        let verified = marque_svid::verify_jwt_svid(token, self.authorities().bundle(), audience, now)?;
         let jti = verified.claims.get("jti").and_then(|j| j.as_str()).unwrap_or_default();
         let lease: LeaseId = jti.parse().map_err(|_| EngineError::Unauthenticated("this JWT-SVID was not issued here".into()))?;
         if self.state().check_lease(lease, now)?.identity != verified.id {

@@ -1,42 +1,55 @@
 //! The trust domain's keys, in private files of the state directory.
 
-use marque_core::spiffe::TrustDomain;
 use marque_core::id::ObserverId;
-use marque_core::time::{Cx, Timestamp, Ttl};
+use marque_core::spiffe::TrustDomain;
+use marque_core::time::{Cx, Timestamp};
 use marque_ledger::Signer;
 use marque_store::StateDir;
-use marque_svid::{Authority, StoredAuthority};
+use marque_svid::{AuthoritySet, Bundle, BundleSet, Rotation, SoftwareKeys};
 use zeroize::Zeroizing;
 
 use crate::env::Env;
 use crate::error::{EngineError, Result};
+use crate::open::Options;
 
-/// How long the self-made X.509 authority lives.
-const AUTHORITY_TTL: Ttl = Ttl::from_seconds(365 * 86_400);
-
-const AUTHORITY_FILE: &str = "keys/authority.json";
+pub(crate) const AUTHORITY_FILE: &str = "keys/authority.json";
 const LOG_KEY_FILE: &str = "keys/log.key";
 const VAULT_KEY_FILE: &str = "keys/vault.key";
 const OBSERVER_FILE: &str = "observer";
 
-/// The signing authority, read or made.
-pub(crate) fn authority(dir: &StateDir, trust_domain: &TrustDomain, now: Timestamp) -> Result<Authority> {
+/// The signing keys, read or made.
+pub(crate) fn authorities(dir: &StateDir, trust_domain: &TrustDomain, options: &Options, now: Timestamp) -> Result<AuthoritySet> {
+    let policy = &options.rotation;
     if let Some(bytes) = dir.read(AUTHORITY_FILE)?.map(Zeroizing::new) {
-        let stored: StoredAuthority = serde_json::from_slice(&bytes)?;
-        let authority = Authority::from_stored(stored)?;
-        if authority.trust_domain() != trust_domain {
+        let set = AuthoritySet::from_json(&bytes, &SoftwareKeys, policy)?;
+        if set.trust_domain() != trust_domain {
             return Err(EngineError::Invalid(format!(
                 "the keys in `{}` are of trust domain `{}`, not `{trust_domain}`",
                 dir.root().display(),
-                authority.trust_domain()
+                set.trust_domain()
             )));
         }
-        return Ok(authority);
+        return Ok(set);
     }
-    let authority = Authority::generate(trust_domain, now, AUTHORITY_TTL)?;
-    let bytes = Zeroizing::new(serde_json::to_vec_pretty(&authority.to_stored())?);
+    let rotation = Rotation { now, policy, keys: &SoftwareKeys, upstream: options.upstream.as_deref() };
+    let set = AuthoritySet::new(trust_domain, &rotation)?;
+    let bytes = Zeroizing::new(serde_json::to_vec_pretty(&set.to_stored())?);
     dir.write(AUTHORITY_FILE, &bytes)?;
-    Ok(authority)
+    Ok(set)
+}
+
+/// The bundles of other trust domains, as they were last fetched. A file that does not read is no bundle.
+pub(crate) fn foreign_bundles(dir: &StateDir) -> Result<BundleSet> {
+    let mut bundles = BundleSet::default();
+    let Ok(files) = std::fs::read_dir(dir.root().join("federation")) else { return Ok(bundles) };
+    for file in files.flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let Some(Ok(trust_domain)) = name.strip_suffix(".json").map(str::parse::<TrustDomain>) else { continue };
+        if let Some(bytes) = dir.read(&format!("federation/{name}"))? {
+            bundles.put(Bundle::from_spiffe_json(trust_domain, &bytes)?);
+        }
+    }
+    Ok(bundles)
 }
 
 /// The key of the vault: of pseudonyms, of the index of contents, and of everybody's own key.

@@ -7,6 +7,7 @@
 mod access;
 mod apply;
 mod attest;
+mod authorities;
 mod authorize;
 mod caller;
 mod commit;
@@ -29,6 +30,7 @@ mod trace;
 
 pub use apply::{Applied, Change, ChangeKind};
 pub use attest::{Launch, Observed};
+pub use authorities::{AuthorityVerb, AuthorityView};
 pub use authorize::{ActionRequest, Permit, Verdict};
 pub use caller::{Caller, Workload, certificate_thumbprint};
 pub use digest::{canonical, content, sha256};
@@ -48,3 +50,4 @@ pub use trace::{Chain, Found, FoundReceipt, Hint, InclusionProof, Trace, TraceCl
 pub use marque_core::state::State;
 pub use marque_policy::{Access, PolicyError};
 pub use marque_store::views::{HeldElevation, RecordRow, TaskRow};
+pub use marque_svid::{AuthorityId, Bundle, BundleSet, KeyKind, RotationPolicy, UpstreamCa};

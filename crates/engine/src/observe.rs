@@ -52,7 +52,7 @@ impl Observer {
         if ended(&held).map_err(gone)? {
             return Err(gone(std::io::Error::new(std::io::ErrorKind::NotFound, "it ended while it was looked at")));
         }
-        Ok(Attestation { method: "unix".into(), pid, started, selectors })
+        Ok(Attestation { method: "unix".into(), pid, started, selectors, until: None })
     }
 
     fn digest(&self, path: &Path) -> std::io::Result<Digest> {

@@ -18,7 +18,7 @@ use marque_store::log::Log;
 use marque_store::tiles::Tiles;
 use marque_store::vault::Vault;
 use marque_store::views::Views;
-use marque_svid::{Authority, Bundle};
+use marque_svid::{AuthoritySet, BundleSet, RotationPolicy, UpstreamCa};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -39,6 +39,17 @@ pub struct Options {
     pub administrator: PersonId,
     /// The issuer of tokens (RFC 8414 `issuer`), also the audience of client assertions.
     pub issuer: String,
+    /// How long signing keys live, and how they follow each other.
+    pub rotation: RotationPolicy,
+    /// Who signs the trust domain's CAs; without, they sign themselves.
+    pub upstream: Option<Arc<UpstreamCa>>,
+}
+
+impl Options {
+    /// With keys that rotate by the default rules, below no upstream CA.
+    pub fn new(trust_domain: TrustDomain, administrator: PersonId, issuer: String) -> Self {
+        Self { trust_domain, administrator, issuer, rotation: RotationPolicy::default(), upstream: None }
+    }
 }
 
 /// Marque at work on one state directory.
@@ -47,8 +58,10 @@ pub struct Engine {
     pub(crate) env: Env,
     pub(crate) options: Options,
     pub(crate) trust_domain: TrustDomain,
-    pub(crate) authority: Authority,
-    pub(crate) bundle: Bundle,
+    pub(crate) authority: ArcSwap<AuthoritySet>,
+    pub(crate) foreign: RwLock<BundleSet>,
+    /// Counts up whenever a bundle changes, or what is tainted.
+    pub(crate) bundles_changed: watch::Sender<u64>,
     pub(crate) signer: Signer,
     pub(crate) policy: ArcSwap<Snapshot>,
     pub(crate) gateway: String,
@@ -82,7 +95,8 @@ impl Engine {
         let origin = origin(&trust_domain);
         let gateway = trust_domain.join("/marque/gateway")?.to_string();
         let now = env.clock.now();
-        let authority = keys::authority(&dir, &trust_domain, now)?;
+        let authority = keys::authorities(&dir, &trust_domain, &options, now)?;
+        let foreign = keys::foreign_bundles(&dir)?;
         let signer = keys::log_signer(&dir, &origin, &env)?;
         let vault = Arc::new(Vault::open(&dir.subjects(), &*keys::vault_key(&dir, &env)?)?);
         let observer_id = keys::observer(&dir, &env, now)?;
@@ -97,8 +111,9 @@ impl Engine {
             env,
             options,
             trust_domain,
-            bundle: Bundle::of(&[&authority], 1)?,
-            authority,
+            authority: ArcSwap::from_pointee(authority),
+            foreign: RwLock::new(foreign),
+            bundles_changed: watch::channel(0).0,
             signer,
             policy: ArcSwap::from_pointee(snapshot),
             gateway,
@@ -191,11 +206,6 @@ impl Engine {
     /// The state directory.
     pub fn root(&self) -> &Path {
         self.dir.root()
-    }
-
-    /// The trust domain's public keys.
-    pub fn bundle(&self) -> &Bundle {
-        &self.bundle
     }
 
     /// What Marque knows now.

@@ -18,6 +18,7 @@ impl Engine {
         self.log().check()?;
         self.expire_elevations().await?;
         self.reap().await?;
+        self.rotate().await?;
         let now = self.now();
         self.live_mut().state.forget(now);
         self.publish()?;

@@ -18,6 +18,7 @@ pub fn router(engine: Arc<Engine>, workload: Option<Workload>) -> Router {
         .route("/oauth/token", post(token))
         .route("/oauth/jwks", get(jwks))
         .route("/.well-known/oauth-authorization-server", get(metadata))
+        .route("/.well-known/openid-configuration", get(discovery))
         .route("/spiffe/bundle", get(bundle))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
         .layer(Extension(workload))
@@ -159,13 +160,18 @@ async fn metadata(State(engine): State<Arc<Engine>>) -> Json<Value> {
     }))
 }
 
+/// What relying parties that federate with JWT-SVIDs read (OpenID Connect Discovery §3).
+async fn discovery(State(engine): State<Arc<Engine>>) -> Response {
+    keys(engine.discovery_document())
+}
+
 async fn jwks(State(engine): State<Arc<Engine>>) -> Response {
-    keys(engine.bundle().oauth_jwks_json())
+    keys(engine.authorities().bundle().oauth_jwks_json())
 }
 
 /// The trust domain's bundle (SPIFFE_Trust_Domain_and_Bundle §4, SPIFFE_Federation §5.2.1).
 async fn bundle(State(engine): State<Arc<Engine>>) -> Response {
-    keys(engine.bundle().to_spiffe_json())
+    keys(engine.authorities().bundle().to_spiffe_json())
 }
 
 fn keys<E: std::fmt::Display>(json: Result<String, E>) -> Response {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use marque_engine::{Engine, EngineError, Workload};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -15,8 +15,7 @@ use tokio_rustls::server::TlsStream;
 #[derive(Clone)]
 pub struct Tls {
     engine: Arc<Engine>,
-    acceptor: TlsAcceptor,
-    certificate: Arc<Current>,
+    acceptor: Arc<std::sync::RwLock<TlsAcceptor>>,
     names: Arc<[String]>,
 }
 
@@ -43,40 +42,18 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// The certificate that is shown now.
-#[derive(Debug)]
-struct Current(std::sync::RwLock<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().ok().map(|key| Arc::clone(&key))
-    }
-}
-
 impl Tls {
     /// TLS 1.2 and 1.3 under `names` (host names), with a fresh certificate.
     pub fn new(engine: Arc<Engine>, names: &[String]) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        for der in &engine.bundle().x509_authorities {
-            roots.add(CertificateDer::from(der.clone()))?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()?;
-        let certificate = Arc::new(Current(std::sync::RwLock::new(certified(&engine, names)?)));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { engine, acceptor: TlsAcceptor::from(Arc::new(config)), certificate, names: names.into() })
+        let acceptor = Arc::new(std::sync::RwLock::new(acceptor(&engine, names)?));
+        Ok(Self { engine, acceptor, names: names.into() })
     }
 
-    /// Shows a fresh certificate from now on: to be called well within a certificate's hour.
+    /// Shows a fresh certificate from now on, and knows the authorities as they are now: to be called well within a
+    /// certificate's hour, and whenever the trust domain's keys change. Connections that are open stay open.
     pub fn renew(&self) -> Result<(), TlsError> {
-        let fresh = certified(&self.engine, &self.names)?;
-        if let Ok(mut current) = self.certificate.0.write() {
+        let fresh = acceptor(&self.engine, &self.names)?;
+        if let Ok(mut current) = self.acceptor.write() {
             *current = fresh;
         }
         Ok(())
@@ -87,7 +64,8 @@ impl Tls {
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<(TlsStream<TcpStream>, Client)> {
         let _ = stream.set_nodelay(true);
         let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "the TLS handshake took too long");
-        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await.map_err(late)??;
+        let acceptor = self.acceptor.read().map(|a| a.clone()).map_err(|_| std::io::Error::other("TLS is not set up"))?;
+        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;
         let client = match stream.get_ref().1.peer_certificates() {
             None => Client::default(),
             Some(chain) => {
@@ -108,14 +86,30 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-fn certified(engine: &Engine, names: &[String]) -> Result<Arc<CertifiedKey>, TlsError> {
+fn acceptor(engine: &Engine, names: &[String]) -> Result<TlsAcceptor, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for der in &engine.authorities().bundle().x509_authorities {
+        roots.add(CertificateDer::from(der.clone()))?;
+    }
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).allow_unauthenticated().build()?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(engine, names)?)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certified(engine: &Engine, names: &[String]) -> Result<CertifiedKey, TlsError> {
     let ips = names.iter().filter_map(|n| n.parse().ok()).collect::<Vec<_>>();
     let dns: Vec<String> = names.iter().filter(|n| n.parse::<std::net::IpAddr>().is_err()).cloned().collect();
     let svid = engine.server_svid(&dns, &ips)?;
     let chain = svid.chain.iter().cloned().map(CertificateDer::from).collect();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(svid.key_pkcs8.to_vec()));
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)?;
-    Ok(Arc::new(CertifiedKey::new(chain, key)))
+    Ok(CertifiedKey::new(chain, key))
 }
 
 const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use marque_core::attestation::Instance;
 use marque_core::time::Timestamp;
-use marque_engine::{Engine, EngineError, Launch};
+use marque_engine::{AuthorityId, Engine, EngineError, Launch};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status};
@@ -52,9 +52,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
 
     async fn fetch_x509svid(&self, request: Request<pb::X509svidRequest>) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
         let instance = self.caller(&request).await?;
-        let inner = Arc::clone(&self.0);
-        let (first, rotate) = inner.x509(&instance).await?;
-        Ok(inner.updates(instance, first, Some(rotate)))
+        Arc::clone(&self.0).updates(instance).await
     }
 
     async fn fetch_x509_bundles(
@@ -62,8 +60,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
         let instance = self.caller(&request).await?;
-        let bundles = HashMap::from([(self.0.domain(), self.0.roots())]);
-        Ok(self.0.clone().updates(instance, pb::X509BundlesResponse { crl: Vec::new(), bundles }, None))
+        Arc::clone(&self.0).updates(instance).await
     }
 
     async fn fetch_jwtsvid(&self, request: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
@@ -82,9 +79,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
         let instance = self.caller(&request).await?;
-        let jwks = self.0.engine.bundle().jwt_jwks_json().map_err(|e| status(&e.into()))?;
-        let bundles = HashMap::from([(self.0.domain(), jwks.into_bytes())]);
-        Ok(self.0.clone().updates(instance, pb::JwtBundlesResponse { bundles }, None))
+        Arc::clone(&self.0).updates(instance).await
     }
 
     async fn validate_jwtsvid(
@@ -97,7 +92,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
             return Err(Status::invalid_argument("an audience and a JWT-SVID are needed"));
         }
         let invalid = |e: EngineError| Status::invalid_argument(e.to_string());
-        let valid = self.0.engine.validate_jwt_svid(&asked.svid, Some(&asked.audience)).map_err(invalid)?;
+        let valid = self.0.engine.validate_any_jwt_svid(&asked.svid, Some(&asked.audience)).map_err(invalid)?;
         let fields = valid.claims.iter().map(|(k, v)| (k.clone(), value(v))).collect();
         Ok(Response::new(pb::ValidateJwtsvidResponse {
             spiffe_id: valid.id.to_string(),
@@ -127,91 +122,133 @@ impl Inner {
         self.engine.trust_domain().id().to_string()
     }
 
-    fn roots(&self) -> Vec<u8> {
-        self.engine.bundle().x509_authorities.concat()
+    /// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1).
+    fn foreign_roots(&self) -> HashMap<String, Vec<u8>> {
+        let bundles = self.engine.foreign_bundles();
+        bundles.iter().map(|b| (b.trust_domain.id().to_string(), b.x509_authorities.concat())).collect()
     }
 
-    /// A fresh X.509-SVID, and when to rotate it: after half its life.
-    async fn x509(&self, instance: &Instance) -> Result<(pb::X509svidResponse, Timestamp), Status> {
-        let issued = self.engine.x509_svid(instance).await.map_err(|e| status(&e))?;
-        let svid = issued.svid;
-        let half = svid.not_after.micros().saturating_sub(self.engine.now().micros()) / 2;
-        let rotate = Timestamp::from_micros(self.engine.now().micros().saturating_add(half));
-        let message = pb::X509svid {
-            spiffe_id: svid.id.to_string(),
-            x509_svid: svid.chain.concat(),
-            x509_svid_key: svid.key_pkcs8.to_vec(),
-            bundle: self.roots(),
-            hint: String::new(),
-        };
-        Ok((pb::X509svidResponse { svids: vec![message], crl: Vec::new(), federated_bundles: HashMap::new() }, rotate))
-    }
-
-    /// Sends the first state at once, a new one when it rotates, and ends the stream with `PermissionDenied` when the
-    /// caller is no longer who it was (Workload API §5.2.1).
-    fn updates<T: Rotates>(self: Arc<Self>, instance: Instance, first: T, rotate: Option<Timestamp>) -> Response<Updates<T>> {
+    /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
+    /// changes, when the authority that signed it is tainted. Ends the stream with `PermissionDenied` when the caller is no
+    /// longer who it was (Workload API §4.3, §5.2.1).
+    async fn updates<T: Stated>(self: Arc<Self>, instance: Instance) -> Result<Response<Updates<T>>, Status> {
         let (tx, rx) = mpsc::channel(1);
         let mut ended = self.engine.watch_ended();
+        let mut bundles = self.engine.watch_bundles();
+        let mut state = T::fresh(&self, &instance).await?;
         tokio::spawn(async move {
-            let mut next = Ok(first);
-            let mut rotate = rotate;
             loop {
-                let last = next.is_err();
-                if tx.send(next).await.is_err() || last {
+                let rotate = state.rotate;
+                let signed_by = state.signed_by.take();
+                if tx.send(Ok(state.message)).await.is_err() {
                     return;
                 }
-                next = loop {
+                let next = loop {
                     if let Err(dead) = self.engine.state().check_instance(instance.id) {
                         break Err(Status::permission_denied(dead.to_string()));
                     }
-                    let wait = rotate.map_or(IDLE, |at| {
-                        Duration::from_micros(at.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs())
-                    });
                     tokio::select! {
                         () = tx.closed() => return,
                         _ = ended.changed() => {}
-                        () = tokio::time::sleep(wait.min(IDLE)) => {
+                        _ = bundles.changed() => {
+                            let urgent = signed_by.as_ref().is_some_and(|id| !self.engine.x509_standing(id));
+                            tokio::time::sleep(jitter(&instance, if urgent { URGENT } else { CALM })).await;
+                            break T::fresh(&self, &instance).await;
+                        }
+                        () = tokio::time::sleep(self.until(rotate)) => {
                             if rotate.is_some_and(|at| self.engine.now() >= at) {
-                                match T::fresh(&self, &instance).await {
-                                    Ok((state, at)) => { rotate = Some(at); break Ok(state) }
-                                    Err(status) => break Err(status),
-                                }
+                                break T::fresh(&self, &instance).await;
                             }
                         }
                     }
                 };
+                match next {
+                    Ok(fresh) => state = fresh,
+                    Err(status) => {
+                        let _ = tx.send(Err(status)).await;
+                        return;
+                    }
+                }
             }
         });
-        Response::new(Updates(rx))
+        Ok(Response::new(Updates(rx)))
+    }
+
+    /// How long to sleep before it is time to rotate, or to look at the time again.
+    fn until(&self, rotate: Option<Timestamp>) -> Duration {
+        let left = |at: Timestamp| at.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs();
+        rotate.map_or(IDLE, |at| Duration::from_micros(left(at))).min(IDLE)
     }
 }
 
-/// A state that can be made again when it is time.
+/// A part of `most` that differs from one instance to the next: when a bundle changes, not everybody comes at once.
+fn jitter(instance: &Instance, most: Duration) -> Duration {
+    let bytes = instance.id.to_bytes();
+    let tail = bytes.last_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b));
+    most.mul_f64(f64::from(tail) / f64::from(u16::MAX))
+}
+
+/// A full state of a stream.
+struct Current<T> {
+    message: T,
+    /// When a new one is due by time.
+    rotate: Option<Timestamp>,
+    /// The authority whose taint makes it due at once.
+    signed_by: Option<AuthorityId>,
+}
+
+/// A kind of stream, each message of which is the full state (Workload API §4.3).
 #[tonic::async_trait]
-trait Rotates: Sized + Send + 'static {
-    async fn fresh(inner: &Inner, instance: &Instance) -> Result<(Self, Timestamp), Status>;
+trait Stated: Sized + Send + 'static {
+    async fn fresh(inner: &Inner, instance: &Instance) -> Result<Current<Self>, Status>;
 }
 
 #[tonic::async_trait]
-impl Rotates for pb::X509svidResponse {
-    async fn fresh(inner: &Inner, instance: &Instance) -> Result<(Self, Timestamp), Status> {
-        inner.x509(instance).await
+impl Stated for pb::X509svidResponse {
+    async fn fresh(inner: &Inner, instance: &Instance) -> Result<Current<Self>, Status> {
+        let svid = inner.engine.x509_svid(instance).await.map_err(|e| status(&e))?.svid;
+        let now = inner.engine.now().micros();
+        // After half its life, a tenth of it sooner or later, so that those of one start do not stay together.
+        let half = svid.not_after.micros().saturating_sub(now) / 2;
+        let spread = jitter(instance, Duration::from_micros((half / 5).unsigned_abs())).as_micros();
+        let due = now.saturating_add(half).saturating_sub(half / 10).saturating_add(i64::try_from(spread).unwrap_or(0));
+        let message = pb::X509svid {
+            spiffe_id: svid.id.to_string(),
+            x509_svid: svid.chain.concat(),
+            x509_svid_key: svid.key_pkcs8.to_vec(),
+            bundle: inner.engine.authorities().bundle().x509_authorities.concat(),
+            hint: String::new(),
+        };
+        let federated_bundles = inner.foreign_roots();
+        Ok(Current {
+            message: Self { svids: vec![message], crl: Vec::new(), federated_bundles },
+            rotate: Some(Timestamp::from_micros(due)),
+            signed_by: Some(svid.authority),
+        })
     }
 }
 
-/// Bundles do not rotate by time.
-macro_rules! never_rotates {
-    ($($type:ty),+) => {$(
-        #[tonic::async_trait]
-        impl Rotates for $type {
-            async fn fresh(_: &Inner, _: &Instance) -> Result<(Self, Timestamp), Status> {
-                Err(Status::unavailable("there is nothing to rotate"))
-            }
+#[tonic::async_trait]
+impl Stated for pb::X509BundlesResponse {
+    async fn fresh(inner: &Inner, _: &Instance) -> Result<Current<Self>, Status> {
+        let mut bundles = inner.foreign_roots();
+        bundles.insert(inner.domain(), inner.engine.authorities().bundle().x509_authorities.concat());
+        Ok(Current { message: Self { crl: Vec::new(), bundles }, rotate: None, signed_by: None })
+    }
+}
+
+#[tonic::async_trait]
+impl Stated for pb::JwtBundlesResponse {
+    async fn fresh(inner: &Inner, _: &Instance) -> Result<Current<Self>, Status> {
+        let own = inner.engine.authorities().bundle().jwt_jwks_json().map_err(|e| status(&e.into()))?;
+        let mut bundles = HashMap::from([(inner.domain(), own.into_bytes())]);
+        for foreign in inner.engine.foreign_bundles().iter() {
+            let jwks = foreign.jwt_jwks_json().map_err(|e| status(&e.into()))?;
+            bundles.insert(foreign.trust_domain.id().to_string(), jwks.into_bytes());
         }
-    )+};
+        Ok(Current { message: Self { bundles }, rotate: None, signed_by: None })
+    }
 }
-
-never_rotates!(pb::X509BundlesResponse, pb::JwtBundlesResponse);
 
 /// The status of an error (Endpoint §6 and appendix A).
 fn status(error: &EngineError) -> Status {
@@ -246,3 +283,7 @@ fn value(json: &serde_json::Value) -> prost_types::Value {
 
 /// How long a stream sleeps at most before it looks at the time again.
 const IDLE: Duration = Duration::from_secs(60);
+/// Over how long new bundles are handed out. They are published well before they are needed.
+const CALM: Duration = Duration::from_secs(5);
+/// Over how long SVIDs of a tainted authority are issued anew.
+const URGENT: Duration = Duration::from_millis(500);

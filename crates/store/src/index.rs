@@ -279,6 +279,7 @@ pub fn terms(event: &Event, each: &mut dyn FnMut(Field, &str)) {
         | Body::ElevationExpired { .. }
         | Body::LedgerRead { .. }
         | Body::Gap { .. }
+        | Body::AuthorityStepped { .. }
         | Body::Pruned { .. } => {}
     }
 }

@@ -68,7 +68,17 @@ impl Tiles {
         };
         let private = Private::open(dir, head.size)?;
         let signed = std::fs::read_to_string(dir.join("checkpoint")).ok().and_then(|c| c.lines().nth(1)?.parse().ok());
-        Ok(Self { dir: dir.to_owned(), origin: origin.to_owned(), tree, bundle, private, head, signed, dirty: false, pruned: read_pruned(dir)? })
+        Ok(Self {
+            dir: dir.to_owned(),
+            origin: origin.to_owned(),
+            tree,
+            bundle,
+            private,
+            head,
+            signed,
+            dirty: false,
+            pruned: read_pruned(dir)?,
+        })
     }
 
     /// The last published head.

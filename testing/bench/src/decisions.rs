@@ -87,6 +87,7 @@ impl Asker {
             owner: Some(office::ADMINISTRATOR.parse()?),
             purpose: "Plans the weekly customer report".into(),
             selectors: BTreeSet::new(),
+            hint: None,
             ceiling: "invoke:tool:office/*".parse()?,
             state: Lifecycle::Active,
             epoch: Epoch(0),

@@ -72,6 +72,7 @@ pub fn identity(name: &str, selector: Selector, ceiling: &str) -> Result<Identit
         owner: ADMINISTRATOR.parse()?,
         purpose: "to be measured".into(),
         selectors: BTreeSet::from([selector]),
+        hint: None,
         ceiling: ceiling.parse()?,
         state: Lifecycle::Active,
     })
@@ -104,8 +105,7 @@ struct Agent {
 impl Office {
     /// Opens a new state directory and fills it.
     pub async fn open(dir: &Path) -> Result<Arc<Self>> {
-        let options =
-            Options { trust_domain: "example.org".parse()?, administrator: ADMINISTRATOR.parse()?, issuer: ISSUER.into() };
+        let options = Options::new("example.org".parse()?, ADMINISTRATOR.parse()?, ISSUER.into());
         let engine = Engine::open(dir, Env::system(), options).await?;
         let person = Caller::Person(ADMINISTRATOR.parse()?);
         let orchestrator = "invoke:tool:office/* delegate:identity:agent/researcher";
@@ -192,7 +192,7 @@ impl Agent {
     async fn start(engine: &Arc<Engine>, name: &str) -> Result<Self> {
         let pid = std::process::id();
         let selectors = BTreeSet::from([selector(name)?]);
-        let seen = Attestation { method: "unix".into(), pid, started: start_time(pid)?, selectors };
+        let seen = Attestation { method: "unix".into(), pid, started: start_time(pid)?, selectors, until: None };
         let instance = engine.attest(Observed(seen), None).await?;
         let issued = engine.x509_svid(&instance).await?;
         let chain: Vec<&[u8]> = issued.svid.chain.iter().map(Vec::as_slice).collect();

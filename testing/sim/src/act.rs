@@ -178,7 +178,8 @@ impl Sim<'_> {
         }
         let ending = self.rng.one([Ended::Answered, Ended::Truncated, Ended::Cut, Ended::Failed]);
         let bytes = self.rng.below(10_000);
-        let outcome = Outcome { ending, status: 200, response: Some(sha256(&bytes.to_le_bytes()).into()), bytes, contents: Vec::new() };
+        let outcome =
+            Outcome { ending, status: 200, response: Some(sha256(&bytes.to_le_bytes()).into()), bytes, contents: Vec::new() };
         must("I3", "settling a permit", permit.settle(outcome.clone()))?;
         self.ended(record, Ending::Settled(outcome));
         Ok(format!("{record} {ending:?}"))

@@ -61,11 +61,8 @@ impl<'a> Sim<'a> {
         let clock = Arc::new(SimClock::new(Timestamp::from_seconds(start)));
         let entropy = Arc::new(SimEntropy::new(Rng::new(seed, 2)));
         let env = Env { clock: clock.clone(), entropy };
-        let options = Options {
-            trust_domain: must("sim", "naming the trust domain", words::TRUST_DOMAIN.parse())?,
-            administrator: administrator(),
-            issuer: words::ISSUER.into(),
-        };
+        let trust_domain = must("sim", "naming the trust domain", words::TRUST_DOMAIN.parse())?;
+        let options = Options::new(trust_domain, administrator(), words::ISSUER.into());
         let dir = must("sim", "making a directory", directory())?;
         let engine = must("sim", "opening a new directory", Engine::open(dir.path(), env.clone(), options.clone()).await)?;
         let mut model = Model::default();

@@ -154,6 +154,7 @@ fn identity_spec(rng: &mut Rng, name: &str) -> IdentitySpec {
         owner: person(rng.one(PEOPLE)),
         purpose: "to be simulated".into(),
         selectors: BTreeSet::from([selector(name)]),
+        hint: None,
         ceiling,
         state: if rng.chance(85) { Lifecycle::Active } else { Lifecycle::Proposed },
     }

@@ -118,6 +118,7 @@ impl Entry<'_> {
             owner: owner?,
             purpose: purpose?,
             selectors: selectors.into_iter().collect(),
+            hint: None,
             ceiling: Scope::new(ceiling),
             state: state.unwrap_or(Lifecycle::Active),
         })

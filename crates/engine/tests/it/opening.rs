@@ -130,9 +130,9 @@ async fn secrets_are_private_files() {
 #[tokio::test]
 async fn a_directory_keeps_its_trust_domain_and_its_keys() {
     let world = World::empty().await;
-    let keys = world.engine.bundle().clone();
+    let keys = world.engine.authorities().bundle().clone();
     let world = world.close().open().await;
     assert_eq!(world.engine.trust_domain().as_str(), "example.org");
-    assert_eq!(*world.engine.bundle(), keys);
+    assert_eq!(*world.engine.authorities().bundle(), keys);
     assert_eq!(world.state().trust_domain.unwrap().as_str(), "example.org");
 }

@@ -99,8 +99,15 @@ async fn a_log_that_has_only_begun_gets_its_administrator() {
         Body::LogStarted { trust_domain: "example.org".parse().unwrap() },
         Body::PolicyActivated { files: Vec::new(), digest: Digest::from_bytes([1; 32]) },
     ];
-    let event =
-        |n: u8, what| Event { id: EventId::from_bytes([n; 16]), v: SCHEMA, ts: Timestamp::from_seconds(1), obs: None, iseq: 0, by: By::System, what };
+    let event = |n: u8, what| Event {
+        id: EventId::from_bytes([n; 16]),
+        v: SCHEMA,
+        ts: Timestamp::from_seconds(1),
+        obs: None,
+        iseq: 0,
+        by: By::System,
+        what,
+    };
     let entries = bodies.into_iter().zip(1..).map(|(what, n)| event(n, what).to_bytes().unwrap()).collect();
     let log = Log::open(&closed.root().join("log"), 0).unwrap();
     log.append(entries).unwrap().await.unwrap();

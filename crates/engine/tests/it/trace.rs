@@ -54,7 +54,10 @@ async fn a_file_is_found_by_its_bytes() {
 async fn a_file_is_found_by_its_words() {
     let (world, lead, worker) = world().await;
     let (record, _) = sent(&world, &lead, &worker).await;
-    for other in ["Dear Bob, the figures of the last quarter are attached.", "  DEAR Bob,\r\n\t*the* figures\nof the last quarter are attached.\r\n\r\n"] {
+    for other in [
+        "Dear Bob, the figures of the last quarter are attached.",
+        "  DEAR Bob,\r\n\t*the* figures\nof the last quarter are attached.\r\n\r\n",
+    ] {
         let trace = world.engine.trace(other.as_bytes()).unwrap();
         assert_eq!((trace.class, trace.chains.len()), (TraceClass::Normalised, 2), "{other}");
         assert_eq!(trace.chains[1].decided.as_ref().unwrap().record, record);

@@ -79,8 +79,7 @@ impl Closed {
 
     pub(crate) async fn try_open(&self) -> Result<Arc<Engine>, marque_engine::EngineError> {
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let options =
-            Options { trust_domain: "example.org".parse().unwrap(), administrator: person(ADMIN), issuer: ISSUER.into() };
+        let options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
         Engine::open(&self.root(), Env { clock, entropy: Arc::new(SystemEntropy) }, options).await
     }
 
@@ -247,7 +246,7 @@ pub(crate) fn named(name: &str) -> String {
 pub(crate) fn observed(selectors: &[&str]) -> Observed {
     let pid = std::process::id();
     let selectors = selectors.iter().map(|s| s.parse::<Selector>().unwrap()).collect();
-    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors })
+    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None })
 }
 
 pub(crate) fn chain(issued: &IssuedX509) -> Vec<&[u8]> {
@@ -296,6 +295,7 @@ pub(crate) fn agent(name: &str, ceiling: &str) -> IdentitySpec {
         owner: person(OWNER),
         purpose: "test".into(),
         selectors: BTreeSet::from([named(name).parse().unwrap()]),
+        hint: None,
         ceiling: ceiling.parse().unwrap(),
         state: Lifecycle::Active,
     }

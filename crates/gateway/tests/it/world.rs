@@ -93,7 +93,7 @@ impl World {
         let clock = Arc::new(TestClock(AtomicI64::new(1_760_000_000_000_000)));
         let shared: Arc<dyn Clock> = clock.clone();
         let options =
-            Options { trust_domain: "example.org".parse().unwrap(), administrator: person(ADMIN), issuer: ISSUER.into() };
+            Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
         let env = Env { clock: shared, entropy: Arc::new(SystemEntropy) };
         let engine = Engine::open(&dir.path().join("state"), env, options).await.unwrap();
         for name in [ALICE, BOB] {
@@ -202,7 +202,7 @@ pub(crate) fn spiffe(name: &str) -> SpiffeId {
 fn observed(selector: &str) -> Observed {
     let pid = std::process::id();
     let selectors: BTreeSet<Selector> = BTreeSet::from([selector.parse().unwrap()]);
-    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors })
+    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None })
 }
 
 fn identity(name: &str) -> IdentitySpec {
@@ -212,7 +212,7 @@ fn identity(name: &str) -> IdentitySpec {
         owner: person(OWNER),
         purpose: "test".into(),
         selectors: BTreeSet::from([format!("unix:name:{name}").parse().unwrap()]),
-        ceiling: "invoke:tool:*".parse().unwrap(),
+        hint: None, ceiling: "invoke:tool:*".parse().unwrap(),
         state: Lifecycle::Active,
     }
 }

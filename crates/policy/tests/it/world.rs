@@ -86,6 +86,7 @@ pub(crate) fn identity(name: &str, ceiling: &str) -> Identity {
         owner: Some("owner@example.com".parse().unwrap()),
         purpose: "test".into(),
         selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
+        hint: None,
         ceiling: ceiling.parse().unwrap(),
         state: Lifecycle::Active,
         epoch: Epoch(0),
@@ -134,7 +135,15 @@ pub(crate) fn state(identities: &[Identity], resources: &[Resource]) -> State {
     let mut state = State::default();
     for what in identities.chain(resources) {
         let id = EventId::from_bytes([1; 16]);
-        state.apply(&Event { id, v: marque_core::event::SCHEMA, ts: Timestamp::from_seconds(0), obs: None, iseq: 0, by: By::System, what });
+        state.apply(&Event {
+            id,
+            v: marque_core::event::SCHEMA,
+            ts: Timestamp::from_seconds(0),
+            obs: None,
+            iseq: 0,
+            by: By::System,
+            what,
+        });
     }
     state
 }

@@ -68,7 +68,7 @@ fn token(got: &Got) -> String {
 }
 
 fn claims(world: &World, token: &str) -> TaskClaims {
-    verify_typed(token, AT_JWT_TYP, world.engine.bundle(), ISSUER, GATEWAY, world.engine.now()).unwrap()
+    verify_typed(token, AT_JWT_TYP, world.engine.authorities().bundle(), ISSUER, GATEWAY, world.engine.now()).unwrap()
 }
 
 #[tokio::test]

@@ -70,9 +70,9 @@ async fn an_x509_svid_verifies_against_its_bundle() {
     let svid = &response.svids[0];
     assert_eq!(svid.spiffe_id, spiffe(ME).to_string());
     assert!(!svid.x509_svid_key.is_empty());
-    assert_eq!(svid.bundle, world.engine.bundle().x509_authorities.concat());
+    assert_eq!(svid.bundle, world.engine.authorities().bundle().x509_authorities.concat());
     let chain = [svid.x509_svid.as_slice()];
-    let verified = verify_x509_svid(&chain, world.engine.bundle(), world.engine.now()).unwrap();
+    let verified = verify_x509_svid(&chain, world.engine.authorities().bundle(), world.engine.now()).unwrap();
     assert_eq!(verified.id, spiffe(ME));
     assert_eq!(world.engine.authenticate_certificate(&chain).unwrap().identity, spiffe(ME));
 
@@ -99,7 +99,7 @@ async fn a_jwt_svid_is_for_its_audience() {
     assert_eq!(response.svids.len(), 1);
     let svid = &response.svids[0];
     assert_eq!(svid.spiffe_id, spiffe(ME).to_string());
-    let verified = verify_jwt_svid(&svid.svid, world.engine.bundle(), Some(AUDIENCE), world.engine.now()).unwrap();
+    let verified = verify_jwt_svid(&svid.svid, world.engine.authorities().bundle(), Some(AUDIENCE), world.engine.now()).unwrap();
     assert_eq!(verified.id, spiffe(ME));
 
     let valid: ValidateJwtsvidResponse = socket.ask("ValidateJWTSVID", &validate(AUDIENCE, &svid.svid)).await.unwrap();

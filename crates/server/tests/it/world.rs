@@ -62,7 +62,7 @@ impl World {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options =
-            Options { trust_domain: "example.org".parse().unwrap(), administrator: person(ADMIN), issuer: ISSUER.into() };
+            Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
         let engine = Engine::open(&dir.path().join("state"), Env::system(), options).await.unwrap();
         engine.add_person(By::System, &person(ALICE)).await.unwrap();
         let [admin, alice] = [ADMIN, ALICE].map(|name| Caller::Person(person(name)));
@@ -86,7 +86,7 @@ impl World {
     pub(crate) async fn agent(&self, name: &str) -> Agent {
         let pid = std::process::id();
         let selectors: BTreeSet<Selector> = BTreeSet::from([format!("unix:name:{name}").parse().unwrap()]);
-        let seen = Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors });
+        let seen = Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None });
         let instance = self.engine.attest(seen, None).await.unwrap();
         let issued = self.engine.x509_svid(&instance).await.unwrap();
         let chain: Vec<&[u8]> = issued.svid.chain.iter().map(Vec::as_slice).collect();
@@ -171,7 +171,7 @@ fn identity(name: &str, ceiling: &str) -> IdentitySpec {
         owner: person(OWNER),
         purpose: "test".into(),
         selectors: BTreeSet::from([format!("unix:name:{name}").parse().unwrap()]),
-        ceiling: ceiling.parse().unwrap(),
+        hint: None, ceiling: ceiling.parse().unwrap(),
         state: Lifecycle::Active,
     }
 }

@@ -23,9 +23,9 @@ use aws_lc_rs::hmac;
 use marque_core::{Digest, PersonId};
 use zeroize::Zeroizing;
 
+use crate::StoreError;
 use crate::dir::{make_private_dir, sync_dir, write_whole};
 use crate::error::Result;
-use crate::StoreError;
 use subject::Subject;
 pub use veil::{Opened, Opening};
 

@@ -70,8 +70,7 @@ fn wrapping(under: &[u8; 32]) -> Result<LessSafeKey> {
 }
 
 fn seal(key: &LessSafeKey, nonce: [u8; 12], aad: &[u8], mut plain: Vec<u8>) -> Result<Vec<u8>> {
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut plain)
-        .map_err(|_| cannot("seal"))?;
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut plain).map_err(|_| cannot("seal"))?;
     Ok([&nonce[..], &plain].concat())
 }
 

@@ -194,8 +194,10 @@ fn covers(db: &Connection) -> Result<u64> {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
     // A crash may cost the last transactions, never the file: what is missing is projected again from the log.
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; \
-                      PRAGMA secure_delete = ON;")?;
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; \
+                      PRAGMA secure_delete = ON;",
+    )?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

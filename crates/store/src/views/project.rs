@@ -105,6 +105,7 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event) -> Result<()> {
         | Body::LedgerRead { .. }
         | Body::Gap { .. }
         | Body::Erased { .. }
+        | Body::AuthorityStepped { .. }
         | Body::Pruned { .. }
         | Body::ElevationVoted { .. } => {}
     }
@@ -114,14 +115,16 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event) -> Result<()> {
 /// Notes an observer's number, and what is missing before it.
 fn observer(db: &Connection, seq: u64, event: &Event) -> Result<()> {
     let Some(observer) = event.obs.map(|o| o.to_string()) else { return Ok(()) };
-    let last: Option<u64> = db
-        .prepare_cached("SELECT last FROM observers WHERE id = ?1")?
-        .query_row([&observer], |row| row.get(0))
-        .optional()?;
+    let last: Option<u64> =
+        db.prepare_cached("SELECT last FROM observers WHERE id = ?1")?.query_row([&observer], |row| row.get(0)).optional()?;
     let expected = last.unwrap_or(0).saturating_add(1);
     if event.iseq > expected {
-        db.prepare_cached("INSERT OR REPLACE INTO gaps VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![observer, expected, event.iseq.saturating_sub(1), seq])?;
+        db.prepare_cached("INSERT OR REPLACE INTO gaps VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            observer,
+            expected,
+            event.iseq.saturating_sub(1),
+            seq
+        ])?;
     }
     db.prepare_cached("INSERT OR REPLACE INTO observers VALUES (?1, ?2)")?
         .execute(params![observer, event.iseq.max(expected.saturating_sub(1))])?;
