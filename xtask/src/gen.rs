@@ -110,5 +110,18 @@ mod compile {
 ";
 
     /// What carries a private key or a token has no `Debug`: it cannot be printed by accident.
-    const SECRET: [&str; 5] = ["X509SVID", "X509SVIDResponse", "JWTSVID", "JWTSVIDResponse", "ValidateJWTSVIDRequest"];
+    const SECRET: [&str; 12] = [
+        "X509SVID",
+        "X509SVIDResponse",
+        "JWTSVID",
+        "JWTSVIDResponse",
+        "ValidateJWTSVIDRequest",
+        "DataSource",
+        "TlsCertificate",
+        "CertificateValidationContext",
+        "Secret",
+        "SPIFFECertValidatorConfig",
+        "SPIFFECertValidatorConfig.TrustDomain",
+        "DiscoveryResponse",
+    ];
 }

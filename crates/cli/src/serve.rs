@@ -12,7 +12,7 @@ use marque_gateway::{Gateway, Peer as GatewayPeer};
 use marque_server::api::{Api, router};
 use marque_server::launch::{Door, Launches};
 use marque_server::tls::Tls;
-use marque_server::{AnyAuthority, bind_unix, http, oauth_router, unix_connections, workload};
+use marque_server::{AnyAuthority, agent, bind_unix, http, oauth_router, unix_connections};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,7 +68,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
             let api = Api { engine: Arc::clone(&engine), launches: Some(Arc::clone(&launches)) };
             http(stream, router(api, Some(peer)))
         }) => {}
-        () = unix_connections(workload_socket, |stream, peer| http(AnyAuthority::new(stream), workload::service(Arc::clone(&engine), peer, None))) => {}
+        () = unix_connections(workload_socket, |stream, peer| http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, None))) => {}
         () = token_endpoint(control, &tls, &engine) => {}
         () = mutual_tls(gateway, &tls, &door) => {}
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}

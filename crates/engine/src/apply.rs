@@ -143,7 +143,7 @@ impl Engine {
             owner: Some(spec.owner.clone()),
             purpose: spec.purpose.clone(),
             selectors: spec.selectors.clone(),
-            hint: None,
+            hint: spec.hint.clone(),
             ceiling: spec.ceiling.clone(),
             state: lifecycle,
             epoch: old.map_or(state.epoch, |o| o.epoch),

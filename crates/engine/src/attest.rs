@@ -57,6 +57,17 @@ impl Engine {
     /// Without a launch every active identity is considered, and more than one that fits is an error that names them.
     /// With one, only the launched identity is, and the process must descend from the launcher.
     pub async fn attest(&self, observed: Observed, launch: Option<&Launch>) -> Result<Instance> {
+        let mut instances = self.attest_all(observed, launch).await?;
+        match (instances.pop(), instances.last()) {
+            (Some(one), None) => Ok(one),
+            (Some(one), Some(other)) => Err(EngineError::Ambiguous(format!("`{}`, `{}`", other.identity, one.identity))),
+            (None, _) => Err(EngineError::NoIdentity(String::new())),
+        }
+    }
+
+    /// As [`Engine::attest`], for a process that may be several identities at once: each of them must have a hint that the
+    /// others do not have (Workload API §5.2.1). They come in the order of their SPIFFE IDs, and there is at least one.
+    pub async fn attest_all(&self, observed: Observed, launch: Option<&Launch>) -> Result<Vec<Instance>> {
         let mut attestation = observed.0;
         if let Some(launch) = launch {
             if !descends(attestation.pid, launch) {
@@ -71,8 +82,11 @@ impl Engine {
             done => return done,
         };
         let why = refused.to_string();
-        tracing::warn!(pid = attestation.pid, "{why}");
-        self.commit(By::System, |_, _| Ok(((), vec![Body::AttestationRefused { why }]))).await?;
+        // Whoever asks again and again is told again and again, and recorded once a minute.
+        if self.refusals.is_new(&why, self.now()) {
+            tracing::warn!(pid = attestation.pid, "{why}");
+            self.commit(By::System, |_, _| Ok(((), vec![Body::AttestationRefused { why }]))).await?;
+        }
         Err(refused)
     }
 
@@ -115,6 +129,7 @@ impl Engine {
         if ended.is_empty() {
             return Ok(());
         }
+        self.svids.retain(|id| !ended.contains(id));
         self.commit(By::System, |state, _| {
             let still = ended.iter().filter(|id| state.instances.contains_key(id));
             Ok(((), still.map(|id| Body::InstanceEnded { instance: *id }).collect()))
@@ -130,15 +145,30 @@ fn attested(
     cx: &mut marque_core::time::Cx<'_>,
     attestation: &Attestation,
     launch: Option<&Launch>,
-) -> Result<(Instance, Vec<Body>)> {
-    let identity = identify(state, &attestation.selectors, launch)?;
-    let task = launch.map(|l| l.task);
+) -> Result<(Vec<Instance>, Vec<Body>)> {
+    let mut moves = (Vec::new(), Vec::new());
+    for identity in identify(state, &attestation.selectors, launch)? {
+        let (instance, event) = one(state, cx, attestation, identity, launch.map(|l| l.task));
+        moves.0.push(instance);
+        moves.1.extend(event);
+    }
+    Ok(moves)
+}
+
+/// The instance of one identity that a process is: the one it was when it was last seen, or a new one.
+fn one(
+    state: &State,
+    cx: &mut marque_core::time::Cx<'_>,
+    attestation: &Attestation,
+    identity: &Identity,
+    task: Option<TaskId>,
+) -> (Instance, Option<Body>) {
     let same = |i: &&Instance| {
         let (a, b) = (&i.attestation, attestation);
         i.identity == identity.id && i.task == task && a.pid == b.pid && a.started == b.started && a.selectors == b.selectors
     };
     if let Some(known) = state.instances.values().filter(same).find(|i| state.check_instance(i.id).is_ok()) {
-        return Ok((known.clone(), Vec::new()));
+        return (known.clone(), None);
     }
     let instance = Instance {
         id: InstanceId::fresh(cx),
@@ -148,21 +178,22 @@ fn attested(
         since: cx.now,
         epoch: state.epoch,
     };
-    Ok((instance.clone(), vec![Body::InstanceAttested { instance }]))
+    (instance.clone(), Some(Body::InstanceAttested { instance }))
 }
 
-/// The one active identity whose selectors were all seen.
-fn identify<'a>(state: &'a State, seen: &BTreeSet<Selector>, launch: Option<&Launch>) -> Result<&'a Identity> {
+/// The active identities whose selectors were all seen: one, or several that a hint of their own tells apart.
+fn identify<'a>(state: &'a State, seen: &BTreeSet<Selector>, launch: Option<&Launch>) -> Result<Vec<&'a Identity>> {
     let considered = |i: &&Identity| launch.is_none_or(|l| l.identity == i.id);
     let fits = |i: &&Identity| i.state == Lifecycle::Active && i.matches(seen);
-    let mut found = state.identities.values().filter(considered).filter(fits);
-    let list = |s: &BTreeSet<Selector>| s.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ");
-    let first = found.next().ok_or_else(|| EngineError::NoIdentity(list(seen)))?;
-    let others: Vec<String> = found.map(|i| format!("`{}`", i.id)).collect();
-    if others.is_empty() {
-        return Ok(first);
+    let found: Vec<&Identity> = state.identities.values().filter(considered).filter(fits).collect();
+    if found.is_empty() {
+        return Err(EngineError::NoIdentity(seen.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ")));
     }
-    Err(EngineError::Ambiguous(format!("`{}`, {}", first.id, others.join(", "))))
+    let hints: BTreeSet<&str> = found.iter().filter_map(|i| i.hint.as_deref()).collect();
+    if found.len() == 1 || hints.len() == found.len() {
+        return Ok(found);
+    }
+    Err(EngineError::Ambiguous(found.iter().map(|i| format!("`{}`", i.id)).collect::<Vec<_>>().join(", ")))
 }
 
 /// Whether a process was started by the launcher, at any depth, and the launcher is still the same process.

@@ -40,7 +40,7 @@ pub enum EngineError {
     #[error("no identity matches this process, of which was seen: {0}")]
     NoIdentity(String),
     /// More than one identity fits: never a pick.
-    #[error("this process matches more than one identity: {0}; make their selectors differ")]
+    #[error("this process matches more than one identity: {0}; make their selectors differ, or give each a hint of its own")]
     Ambiguous(String),
     /// A credential, task or identity no longer counts.
     #[error(transparent)]

@@ -22,8 +22,10 @@ mod keys;
 mod observe;
 mod open;
 mod passage;
+mod refusals;
 mod revoke;
 mod secrets;
+mod svids;
 mod tasks;
 mod tick;
 mod trace;
@@ -44,6 +46,7 @@ pub use open::{Engine, Options};
 pub use passage::Passage;
 pub use revoke::Revoked;
 pub use secrets::InjectedSecret;
+pub use svids::HeldX509;
 pub use tasks::TaskRequest;
 pub use trace::{Chain, Found, FoundReceipt, Hint, InclusionProof, Trace, TraceClass, TraceSpan, TraceStep};
 

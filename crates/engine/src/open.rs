@@ -29,6 +29,8 @@ use crate::env::Env;
 use crate::error::{EngineError, Result};
 use crate::keys;
 use crate::observe::Observer;
+use crate::refusals::Refusals;
+use crate::svids::Svids;
 
 /// How to open a state directory.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ pub struct Engine {
     pub(crate) vault: Arc<Vault>,
     pub(crate) observer_id: ObserverId,
     pub(crate) observer: Observer,
+    pub(crate) refusals: Refusals,
+    pub(crate) svids: Svids,
     pub(crate) tiles: Arc<Mutex<Tiles>>,
     pub(crate) ended: watch::Sender<u64>,
     /// When the next checkpoint may be signed, in microseconds of the engine's time.
@@ -121,6 +125,8 @@ impl Engine {
             vault,
             observer_id,
             observer: Observer::default(),
+            refusals: Refusals::default(),
+            svids: Svids::default(),
             tiles,
             ended: watch::channel(0).0,
             published: AtomicI64::new(i64::MIN),

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::authority::AnyAuthority;
 use crate::serve::{bind_unix, http, pause_after, unix_connections};
-use crate::workload;
+use crate::agent;
 
 /// What stands behind the listener of a launch: the gateway.
 pub trait Door: Send + Sync + 'static {
@@ -118,7 +118,7 @@ impl Launches {
 
 async fn workload_connections(engine: Arc<Engine>, listener: UnixListener, launch: Launch) {
     unix_connections(listener, |stream, peer| {
-        http(AnyAuthority::new(stream), workload::service(Arc::clone(&engine), peer, Some(launch.clone())))
+        http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, Some(launch.clone())))
     })
     .await;
 }

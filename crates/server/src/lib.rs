@@ -3,11 +3,13 @@
 //! [`workload`] is the SPIFFE Workload API on a Unix socket, `oauth` the token endpoint and the public keys on TLS,
 //! [`api`] the administration API on a Unix socket, [`launch`] the sockets of one `marque run`.
 
+pub mod agent;
 pub mod api;
 mod authority;
 pub mod launch;
 mod oauth;
 pub mod pb;
+pub mod sds;
 mod serve;
 pub mod tls;
 pub mod workload;

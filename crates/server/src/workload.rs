@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use marque_core::attestation::Instance;
+use marque_core::spiffe::SpiffeId;
 use marque_core::time::Timestamp;
 use marque_engine::{AuthorityId, Engine, EngineError, Launch};
 use tokio::sync::mpsc;
@@ -36,6 +37,13 @@ struct Inner {
 /// A stream of full states.
 pub struct Updates<T>(mpsc::Receiver<Result<T, Status>>);
 
+impl<T> Updates<T> {
+    /// Of what a task sends.
+    pub(crate) fn of(states: mpsc::Receiver<Result<T, Status>>) -> Self {
+        Self(states)
+    }
+}
+
 impl<T> Stream for Updates<T> {
     type Item = Result<T, Status>;
 
@@ -51,35 +59,46 @@ impl SpiffeWorkloadApi for WorkloadApi {
     type FetchJWTBundlesStream = Updates<pb::JwtBundlesResponse>;
 
     async fn fetch_x509svid(&self, request: Request<pb::X509svidRequest>) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        let instance = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(instance).await
+        let instances = self.caller(&request).await?;
+        Arc::clone(&self.0).updates(instances).await
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let instance = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(instance).await
+        let instances = self.caller(&request).await?;
+        Arc::clone(&self.0).updates(instances).await
     }
 
     async fn fetch_jwtsvid(&self, request: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
-        let instance = self.caller(&request).await?;
+        let mut instances = self.caller(&request).await?;
         let asked = request.into_inner();
-        let mine = instance.identity.to_string();
-        if !asked.spiffe_id.is_empty() && asked.spiffe_id != mine {
-            return Err(Status::permission_denied(format!("this workload is not `{}`", asked.spiffe_id)));
+        if asked.audience.len() > MAX_AUDIENCE || asked.audience.iter().any(|a| a.len() > MAX_AUDIENCE_BYTES) {
+            return Err(Status::invalid_argument(format!("at most {MAX_AUDIENCE} audiences of {MAX_AUDIENCE_BYTES} bytes")));
         }
-        let svid = self.0.engine.jwt_svid(&instance, &asked.audience).await.map_err(|e| status(&e))?;
-        Ok(Response::new(pb::JwtsvidResponse { svids: vec![pb::Jwtsvid { spiffe_id: mine, svid, hint: String::new() }] }))
+        if !asked.spiffe_id.is_empty() {
+            let wanted: SpiffeId =
+                asked.spiffe_id.parse().map_err(|_| Status::invalid_argument("`spiffe_id` is not a SPIFFE ID"))?;
+            instances.retain(|i| i.identity == wanted);
+            if instances.is_empty() {
+                return Err(Status::permission_denied(format!("this workload is not `{wanted}`")));
+            }
+        }
+        let mut svids = Vec::new();
+        for instance in &instances {
+            let svid = self.0.engine.jwt_svid(instance, &asked.audience).await.map_err(|e| status(&e))?;
+            svids.push(pb::Jwtsvid { spiffe_id: instance.identity.to_string(), svid, hint: self.0.hint(instance) });
+        }
+        Ok(Response::new(pb::JwtsvidResponse { svids }))
     }
 
     async fn fetch_jwt_bundles(
         &self,
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        let instance = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(instance).await
+        let instances = self.caller(&request).await?;
+        Arc::clone(&self.0).updates(instances).await
     }
 
     async fn validate_jwtsvid(
@@ -102,22 +121,34 @@ impl SpiffeWorkloadApi for WorkloadApi {
 }
 
 impl WorkloadApi {
-    /// The caller, attested now. Every call carries `workload.spiffe.io: true` (Endpoint §3, §6).
-    async fn caller<T>(&self, request: &Request<T>) -> Result<Instance, Status> {
-        let marked = request.metadata().get("workload.spiffe.io").is_some_and(|v| v.as_bytes() == b"true");
-        if !marked {
+    /// The caller, attested now: an instance of each identity that it is. Every call carries `workload.spiffe.io: true`,
+    /// once (Endpoint §3, §6).
+    async fn caller<T>(&self, request: &Request<T>) -> Result<Vec<Instance>, Status> {
+        let mut marks = request.metadata().get_all("workload.spiffe.io").iter();
+        if marks.next().is_none_or(|v| v.as_bytes() != b"true") || marks.next().is_some() {
             return Err(Status::invalid_argument("the security header `workload.spiffe.io: true` is missing"));
         }
-        let inner = Arc::clone(&self.0);
-        let look = tokio::task::spawn_blocking(move || inner.engine.look(inner.peer.pid)).await;
-        let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
-        // A process that has gone is nobody.
-        let seen = seen.map_err(|e| Status::permission_denied(e.chain()))?;
-        self.0.engine.attest(seen, self.0.launch.as_ref()).await.map_err(|e| status(&e))
+        let Inner { engine, peer, launch } = &*self.0;
+        attested(engine, *peer, launch.as_ref()).await
     }
 }
 
+/// Who is at the other end of a connection, as it is now: an instance of each identity that it is.
+pub(crate) async fn attested(engine: &Arc<Engine>, peer: Peer, launch: Option<&Launch>) -> Result<Vec<Instance>, Status> {
+    let looking = Arc::clone(engine);
+    let look = tokio::task::spawn_blocking(move || looking.look(peer.pid)).await;
+    let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
+    // A process that has gone is nobody.
+    let seen = seen.map_err(|e| Status::permission_denied(e.chain()))?;
+    engine.attest_all(seen, launch).await.map_err(|e| status(&e))
+}
+
 impl Inner {
+    /// What tells an identity apart from the others of its process; empty where it is the only one.
+    fn hint(&self, instance: &Instance) -> String {
+        self.engine.state().identities.get(&instance.identity).and_then(|i| i.hint.clone()).unwrap_or_default()
+    }
+
     fn domain(&self) -> String {
         self.engine.trust_domain().id().to_string()
     }
@@ -131,11 +162,11 @@ impl Inner {
     /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
     /// changes, when the authority that signed it is tainted. Ends the stream with `PermissionDenied` when the caller is no
     /// longer who it was (Workload API §4.3, §5.2.1).
-    async fn updates<T: Stated>(self: Arc<Self>, instance: Instance) -> Result<Response<Updates<T>>, Status> {
+    async fn updates<T: Stated>(self: Arc<Self>, instances: Vec<Instance>) -> Result<Response<Updates<T>>, Status> {
         let (tx, rx) = mpsc::channel(1);
         let mut ended = self.engine.watch_ended();
         let mut bundles = self.engine.watch_bundles();
-        let mut state = T::fresh(&self, &instance).await?;
+        let mut state = T::fresh(&self, &instances).await?;
         tokio::spawn(async move {
             loop {
                 let rotate = state.rotate;
@@ -144,20 +175,20 @@ impl Inner {
                     return;
                 }
                 let next = loop {
-                    if let Err(dead) = self.engine.state().check_instance(instance.id) {
-                        break Err(Status::permission_denied(dead.to_string()));
+                    if let Some(status) = self.ended(&instances) {
+                        break Err(status);
                     }
                     tokio::select! {
                         () = tx.closed() => return,
                         _ = ended.changed() => {}
                         _ = bundles.changed() => {
                             let urgent = signed_by.as_ref().is_some_and(|id| !self.engine.x509_standing(id));
-                            tokio::time::sleep(jitter(&instance, if urgent { URGENT } else { CALM })).await;
-                            break T::fresh(&self, &instance).await;
+                            tokio::time::sleep(jitter(&instances, if urgent { URGENT } else { CALM })).await;
+                            break T::fresh(&self, &instances).await;
                         }
                         () = tokio::time::sleep(self.until(rotate)) => {
                             if rotate.is_some_and(|at| self.engine.now() >= at) {
-                                break T::fresh(&self, &instance).await;
+                                break T::fresh(&self, &instances).await;
                             }
                         }
                     }
@@ -174,6 +205,13 @@ impl Inner {
         Ok(Response::new(Updates(rx)))
     }
 
+    /// The end of a stream whose caller is no longer one of the identities that it was.
+    fn ended(&self, instances: &[Instance]) -> Option<Status> {
+        let state = self.engine.state();
+        let dead = instances.iter().find_map(|i| state.check_instance(i.id).err())?;
+        Some(Status::permission_denied(dead.to_string()))
+    }
+
     /// How long to sleep before it is time to rotate, or to look at the time again.
     fn until(&self, rotate: Option<Timestamp>) -> Duration {
         let left = |at: Timestamp| at.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs();
@@ -182,8 +220,8 @@ impl Inner {
 }
 
 /// A part of `most` that differs from one instance to the next: when a bundle changes, not everybody comes at once.
-fn jitter(instance: &Instance, most: Duration) -> Duration {
-    let bytes = instance.id.to_bytes();
+fn jitter(instances: &[Instance], most: Duration) -> Duration {
+    let bytes = instances.first().map(|i| i.id.to_bytes()).unwrap_or_default();
     let tail = bytes.last_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b));
     most.mul_f64(f64::from(tail) / f64::from(u16::MAX))
 }
@@ -200,37 +238,35 @@ struct Current<T> {
 /// A kind of stream, each message of which is the full state (Workload API §4.3).
 #[tonic::async_trait]
 trait Stated: Sized + Send + 'static {
-    async fn fresh(inner: &Inner, instance: &Instance) -> Result<Current<Self>, Status>;
+    async fn fresh(inner: &Inner, instances: &[Instance]) -> Result<Current<Self>, Status>;
 }
 
 #[tonic::async_trait]
 impl Stated for pb::X509svidResponse {
-    async fn fresh(inner: &Inner, instance: &Instance) -> Result<Current<Self>, Status> {
-        let svid = inner.engine.x509_svid(instance).await.map_err(|e| status(&e))?.svid;
-        let now = inner.engine.now().micros();
-        // After half its life, a tenth of it sooner or later, so that those of one start do not stay together.
-        let half = svid.not_after.micros().saturating_sub(now) / 2;
-        let spread = jitter(instance, Duration::from_micros((half / 5).unsigned_abs())).as_micros();
-        let due = now.saturating_add(half).saturating_sub(half / 10).saturating_add(i64::try_from(spread).unwrap_or(0));
-        let message = pb::X509svid {
-            spiffe_id: svid.id.to_string(),
-            x509_svid: svid.chain.concat(),
-            x509_svid_key: svid.key_pkcs8.to_vec(),
-            bundle: inner.engine.authorities().bundle().x509_authorities.concat(),
-            hint: String::new(),
-        };
-        let federated_bundles = inner.foreign_roots();
-        Ok(Current {
-            message: Self { svids: vec![message], crl: Vec::new(), federated_bundles },
-            rotate: Some(Timestamp::from_micros(due)),
-            signed_by: Some(svid.authority),
-        })
+    async fn fresh(inner: &Inner, instances: &[Instance]) -> Result<Current<Self>, Status> {
+        let bundle = inner.engine.authorities().bundle().x509_authorities.concat();
+        let (mut svids, mut rotate, mut signed_by) = (Vec::new(), None, None);
+        for instance in instances {
+            let held = inner.engine.current_x509_svid(instance).await.map_err(|e| status(&e))?;
+            let svid = &held.issued.svid;
+            svids.push(pb::X509svid {
+                spiffe_id: svid.id.to_string(),
+                x509_svid: svid.chain.concat(),
+                x509_svid_key: svid.key_pkcs8.to_vec(),
+                bundle: bundle.clone(),
+                hint: inner.hint(instance),
+            });
+            rotate = Some(rotate.map_or(held.due, |at: Timestamp| at.min(held.due)));
+            signed_by = Some(svid.authority.clone());
+        }
+        let message = Self { svids, crl: Vec::new(), federated_bundles: inner.foreign_roots() };
+        Ok(Current { message, rotate, signed_by })
     }
 }
 
 #[tonic::async_trait]
 impl Stated for pb::X509BundlesResponse {
-    async fn fresh(inner: &Inner, _: &Instance) -> Result<Current<Self>, Status> {
+    async fn fresh(inner: &Inner, _: &[Instance]) -> Result<Current<Self>, Status> {
         let mut bundles = inner.foreign_roots();
         bundles.insert(inner.domain(), inner.engine.authorities().bundle().x509_authorities.concat());
         Ok(Current { message: Self { crl: Vec::new(), bundles }, rotate: None, signed_by: None })
@@ -239,7 +275,7 @@ impl Stated for pb::X509BundlesResponse {
 
 #[tonic::async_trait]
 impl Stated for pb::JwtBundlesResponse {
-    async fn fresh(inner: &Inner, _: &Instance) -> Result<Current<Self>, Status> {
+    async fn fresh(inner: &Inner, _: &[Instance]) -> Result<Current<Self>, Status> {
         let own = inner.engine.authorities().bundle().jwt_jwks_json().map_err(|e| status(&e.into()))?;
         let mut bundles = HashMap::from([(inner.domain(), own.into_bytes())]);
         for foreign in inner.engine.foreign_bundles().iter() {
@@ -281,6 +317,9 @@ fn value(json: &serde_json::Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
+/// The most audiences of one JWT-SVID, and how long one may be.
+const MAX_AUDIENCE: usize = 64;
+const MAX_AUDIENCE_BYTES: usize = 1024;
 /// How long a stream sleeps at most before it looks at the time again.
 const IDLE: Duration = Duration::from_secs(60);
 /// Over how long new bundles are handed out. They are published well before they are needed.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::class::{Class, WEAK};
 use crate::decode::Variant;
-use crate::prints::{Fingerprint, GRAM, Print, Winnower};
+use crate::prints::{Fingerprint, GRAM, Print, WINDOW, Winnower};
 use crate::spans::{Claim, Evidence, Hit, Span, spans};
 
 /// What is on record. It answers from one state: between two calls of one attribution, nothing is added.
@@ -64,50 +64,77 @@ pub struct Match {
 
 /// Finds the documents that variants were taken from.
 ///
-/// Each variant is looked up exactly, normalised, and by at most `most` prints. What is not the found bytes themselves
+/// Each variant is looked up exactly, normalised, and by at most `most` prints; a short one by all its hashes, so that it
+/// meets every print that a document has in it and not only those that it would choose itself. What is not the found bytes themselves
 /// needs 32 normalised characters to be looked up by a digest: shorter parts are everywhere. Of equal matches the
 /// document with the smaller number comes first, which is the earlier one where numbers grow with time.
 pub fn attribute<I: Index>(variants: &[Variant<'_>], most: usize, index: &mut I) -> Result<Attribution, I::Error> {
-    let taken: Vec<Fingerprint> = variants.iter().map(|variant| fingerprint(variant, most)).collect();
-    let claims = claims(variants, &taken, index)?;
-    let postings = postings(&taken, index)?;
-    let evidence = evidence(variants, &taken, &postings);
-    let matches = matches(&claims, &evidence, &taken);
+    let asked: Vec<Asked> = variants.iter().map(|variant| Asked::of(variant, most)).collect();
+    let claims = claims(variants, &asked, index)?;
+    let postings = postings(&asked, index)?;
+    let evidence = evidence(variants, &asked, &postings);
+    let matches = matches(&claims, &evidence, &asked);
     let spans = spans(variants, &claims, &evidence);
     Ok(Attribution { class: matches.first().map_or(Class::None, |best| best.class), matches, spans })
 }
 
-fn fingerprint(variant: &Variant<'_>, most: usize) -> Fingerprint {
-    let mut winnower = Winnower::new(most);
-    if variant.is_text() {
-        winnower.push_bytes(variant.bytes());
+/// What is looked up of one variant.
+struct Asked {
+    taken: Fingerprint,
+    /// Every hash, where the variant is short.
+    every: Option<Vec<Print>>,
+}
+
+impl Asked {
+    fn of(variant: &Variant<'_>, most: usize) -> Self {
+        let text = if variant.is_text() { variant.bytes() } else { &[] };
+        let take = |mut winnower: Winnower| {
+            winnower.push_bytes(text);
+            winnower.finish()
+        };
+        let taken = take(Winnower::new(most));
+        let every = (taken.characters <= SHORT).then(|| take(Winnower::every()).prints);
+        Self { taken, every }
     }
-    winnower.finish()
+
+    fn prints(&self) -> &[Print] {
+        self.every.as_ref().unwrap_or(&self.taken.prints)
+    }
+
+    /// How many of the prints may lie between two of one part.
+    fn reach(&self) -> usize {
+        if self.every.is_some() { NEIGHBOURS * (WINDOW + 1) / 2 } else { NEIGHBOURS }
+    }
+
+    /// The hashes that winnowing chose.
+    fn chosen(&self) -> HashSet<u64> {
+        self.taken.prints.iter().map(|print| print.hash).collect()
+    }
 }
 
 /// The documents that are the whole of a variant.
-fn claims<I: Index>(variants: &[Variant<'_>], taken: &[Fingerprint], index: &mut I) -> Result<Vec<Claim>, I::Error> {
+fn claims<I: Index>(variants: &[Variant<'_>], asked: &[Asked], index: &mut I) -> Result<Vec<Claim>, I::Error> {
     let mut claims = Vec::new();
-    for (n, (variant, taken)) in variants.iter().zip(taken).enumerate() {
-        let short = taken.characters < GRAM;
+    for (n, (variant, asked)) in variants.iter().zip(asked).enumerate() {
+        let short = asked.taken.characters < GRAM;
         if n > 0 && short && variant.is_text() {
             continue;
         }
         let exact = index.exact(&variant.digest())?;
-        let mut same = if short { Vec::new() } else { index.normalised(&taken.normalised)? };
+        let mut same = if short { Vec::new() } else { index.normalised(&asked.taken.normalised)? };
         same.retain(|document| !exact.contains(document));
         let exact = exact.into_iter().map(|document| (document, Class::Exact));
         let whole = exact.chain(same.into_iter().map(|document| (document, Class::Normalised)));
         // No fragment of the same text can weigh more.
-        let weight = distinct(taken) as f64 + 1.0;
+        let weight = asked.chosen().len() as f64 + 1.0;
         claims.extend(whole.map(|(document, class)| Claim { document, class, variant: n, weight }));
     }
     Ok(claims)
 }
 
 /// The postings that say something.
-fn postings<I: Index>(taken: &[Fingerprint], index: &mut I) -> Result<HashMap<u64, Posting>, I::Error> {
-    let mut hashes: Vec<u64> = taken.iter().flat_map(|t| &t.prints).map(|print| print.hash).collect();
+fn postings<I: Index>(asked: &[Asked], index: &mut I) -> Result<HashMap<u64, Posting>, I::Error> {
+    let mut hashes: Vec<u64> = asked.iter().flat_map(Asked::prints).map(|print| print.hash).collect();
     hashes.sort_unstable();
     hashes.dedup();
     if hashes.is_empty() {
@@ -118,10 +145,10 @@ fn postings<I: Index>(taken: &[Fingerprint], index: &mut I) -> Result<HashMap<u6
 }
 
 /// What speaks for each document in each variant, the best first; no more than [`MOST_MATCHES`] documents.
-fn evidence(variants: &[Variant<'_>], taken: &[Fingerprint], postings: &HashMap<u64, Posting>) -> Vec<Evidence> {
+fn evidence(variants: &[Variant<'_>], asked: &[Asked], postings: &HashMap<u64, Posting>) -> Vec<Evidence> {
     let mut all: HashMap<(u64, usize), Vec<Hit>> = HashMap::new();
-    for (n, (variant, taken)) in variants.iter().zip(taken).enumerate() {
-        for (order, print) in taken.prints.iter().enumerate() {
+    for (n, (variant, asked)) in variants.iter().zip(asked).enumerate() {
+        for (order, print) in asked.prints().iter().enumerate() {
             let Some(posting) = postings.get(&print.hash) else { continue };
             let hit = hit(variant, order, print, posting);
             let mut documents = posting.documents.clone();
@@ -132,17 +159,13 @@ fn evidence(variants: &[Variant<'_>], taken: &[Fingerprint], postings: &HashMap<
             }
         }
     }
-    let all = all.into_iter().map(|((document, variant), hits)| Evidence::new(document, variant, hits));
+    let reach = |variant: usize| asked.get(variant).map_or(0, Asked::reach);
+    let all = all.into_iter().map(|((document, variant), hits)| Evidence::new(document, variant, hits, reach(variant)));
     let mut all: Vec<Evidence> = all.filter(|e| e.score >= WEAK).collect();
     all.sort_by(|a, b| b.score.total_cmp(&a.score).then((a.variant, a.document).cmp(&(b.variant, b.document))));
     let mut documents = HashSet::new();
     all.retain(|e| documents.contains(&e.document) || (documents.len() < MOST_MATCHES && documents.insert(e.document)));
     all
-}
-
-/// How many different prints there are.
-fn distinct(taken: &Fingerprint) -> usize {
-    taken.prints.iter().map(|print| print.hash).collect::<HashSet<_>>().len()
 }
 
 fn hit(variant: &Variant<'_>, order: usize, print: &Print, posting: &Posting) -> Hit {
@@ -151,7 +174,7 @@ fn hit(variant: &Variant<'_>, order: usize, print: &Print, posting: &Posting) ->
     Hit { hash: print.hash, weight: 1.0 / posting.spread.max(1) as f64, order, here, there }
 }
 
-fn matches(claims: &[Claim], evidence: &[Evidence], taken: &[Fingerprint]) -> Vec<Match> {
+fn matches(claims: &[Claim], evidence: &[Evidence], asked: &[Asked]) -> Vec<Match> {
     let mut best: HashMap<u64, Match> = HashMap::new();
     // Claims come in the order of the variants, and evidence the best first: the first of each is the one to name.
     for claim in claims {
@@ -164,7 +187,9 @@ fn matches(claims: &[Claim], evidence: &[Evidence], taken: &[Fingerprint]) -> Ve
     }
     for one in evidence {
         let (score, shared) = (one.score, one.shared());
-        let containment = shared as f64 / taken.get(one.variant).map_or(0, distinct).max(1) as f64;
+        let chosen = asked.get(one.variant).map(Asked::chosen).unwrap_or_default();
+        let contained = one.hits.iter().map(|hit| hit.hash).filter(|hash| chosen.contains(hash)).collect::<HashSet<_>>();
+        let containment = contained.len() as f64 / chosen.len().max(1) as f64;
         let (document, class, variant) = (one.document, Class::of_score(score), one.variant);
         let known = best.entry(document).or_insert(Match { document, class, score, shared, containment, variant });
         if known.class > Class::Strong && known.variant == variant {
@@ -182,6 +207,12 @@ fn matches(claims: &[Claim], evidence: &[Evidence], taken: &[Fingerprint]) -> Ve
 
 /// A print with a greater spread is common and says nothing.
 pub const COMMON: u64 = 16;
+
+/// The most normalised characters of a variant that is looked up by all its hashes: some 1.4 kB of prose.
+const SHORT: usize = 1024;
+
+/// Prints of one document this many places apart, with none of it between, are still one part.
+const NEIGHBOURS: usize = 5;
 
 /// The most documents in an answer.
 const MOST_MATCHES: usize = 100;

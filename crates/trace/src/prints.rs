@@ -70,6 +70,13 @@ impl Winnower {
         Self { normaliser: Normaliser::default(), chooser: Chooser::new(most.max(1)), cut: Vec::new() }
     }
 
+    /// Takes every hash and chooses none.
+    pub(crate) fn every() -> Self {
+        let mut winnower = Self::new(usize::MAX);
+        winnower.chooser.every = true;
+        winnower
+    }
+
     /// Takes the next piece of text.
     pub fn push(&mut self, piece: &str) {
         self.end_cut();
@@ -129,6 +136,7 @@ impl Winnower {
 #[derive(Clone, Debug)]
 struct Chooser {
     most: usize,
+    every: bool,
     hasher: TextHasher,
     characters: usize,
     roll: Roll,
@@ -142,6 +150,7 @@ impl Chooser {
     fn new(most: usize) -> Self {
         Self {
             most,
+            every: false,
             hasher: TextHasher::default(),
             characters: 0,
             roll: Roll::default(),
@@ -155,6 +164,10 @@ impl Chooser {
         self.hasher.push(c);
         self.characters += 1;
         let Some((hash, start)) = self.roll.push(c, start) else { return };
+        if self.every {
+            self.kept.push(Candidate { hash, place: self.kept.len(), start, end });
+            return;
+        }
         let Some(chosen) = self.dense.push(hash, start, end) else { return };
         if self.window.width() == WINDOW {
             self.kept.push(chosen);

@@ -50,12 +50,14 @@ pub(crate) struct Evidence {
     pub(crate) variant: usize,
     pub(crate) hits: Vec<Hit>,
     pub(crate) score: f64,
+    /// How many places apart two hits may be and still belong together.
+    pub(crate) reach: usize,
 }
 
 impl Evidence {
-    pub(crate) fn new(document: u64, variant: usize, hits: Vec<Hit>) -> Self {
+    pub(crate) fn new(document: u64, variant: usize, hits: Vec<Hit>, reach: usize) -> Self {
         let score = score(hits.iter());
-        Self { document, variant, hits, score }
+        Self { document, variant, hits, score, reach }
     }
 
     pub(crate) fn shared(&self) -> usize {
@@ -186,7 +188,7 @@ impl SpanMap<'_> {
         let mut runs: Vec<Vec<&Hit>> = Vec::new();
         for hit in self.free(one) {
             match runs.last_mut() {
-                Some(run) if run.last().is_some_and(|last| self.goes_on(root, last, hit)) => run.push(hit),
+                Some(run) if run.last().is_some_and(|last| self.goes_on(one, last, hit)) => run.push(hit),
                 _ => runs.push(vec![hit]),
             }
         }
@@ -202,9 +204,9 @@ impl SpanMap<'_> {
     }
 
     /// Whether two prints of a document belong to one part: few others between them, and nothing that is taken.
-    fn goes_on(&self, root: usize, last: &Hit, next: &Hit) -> bool {
+    fn goes_on(&self, one: &Evidence, last: &Hit, next: &Hit) -> bool {
         let between = usize::midpoint(last.there.start, last.there.end)..usize::midpoint(next.there.start, next.there.end);
-        next.order - last.order <= NEIGHBOURS && self.is_open(root, &between)
+        next.order - last.order <= one.reach && self.is_open(self.root(one.variant), &between)
     }
 
     /// The range without what is taken at its ends.
@@ -244,6 +246,3 @@ fn score<'e>(hits: impl Iterator<Item = &'e Hit>) -> f64 {
     let mut seen = HashSet::new();
     hits.filter(|hit| seen.insert(hit.hash)).map(|hit| hit.weight).sum()
 }
-
-/// Prints of one document this many places apart, with none of it between, are still one part.
-const NEIGHBOURS: usize = 5;

@@ -49,6 +49,9 @@ pub(super) struct RawIdentity {
     /// What must be observed of a process for it to be this identity: all of them. Without any, no process is.
     #[schemars(with = "Option<Vec<String>>", extend("items" = { "type": "string", "pattern": SELECTOR }))]
     pub(super) selectors: Option<Vec<Text>>,
+    /// What tells it apart from other identities of the same process, which each need one: at most 1,024 bytes.
+    #[schemars(with = "Option<String>", extend("minLength" = 1, "maxLength" = 1024))]
+    pub(super) hint: Option<Text>,
     /// The most it may ever hold: grants as `invoke:tool:crm/*` or `read,write:dataset:crm;sensitivity=internal`.
     #[schemars(with = "Option<Vec<String>>", extend("items" = { "type": "string", "pattern": GRANT }))]
     pub(super) ceiling: Option<Vec<Text>>,

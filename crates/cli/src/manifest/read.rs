@@ -108,6 +108,7 @@ impl Entry<'_> {
         });
         let kind = self.required(at, "kind", raw.kind.as_ref()).and_then(|text| self.word("kind", text, &KINDS));
         let owner = self.required(at, "owner", raw.owner.as_ref()).and_then(|text| self.parse("owner", text));
+        let hint = raw.hint.as_ref().and_then(|text| self.prose("hint", text, 1, 1024));
         let purpose = self.required(at, "purpose", raw.purpose.as_ref()).and_then(|text| self.prose("purpose", text, 1, 500));
         let selectors: Vec<Selector> = self.list("selectors", raw.selectors.as_deref());
         let ceiling: Vec<Grant> = self.list("ceiling", raw.ceiling.as_deref());
@@ -118,7 +119,7 @@ impl Entry<'_> {
             owner: owner?,
             purpose: purpose?,
             selectors: selectors.into_iter().collect(),
-            hint: None,
+            hint,
             ceiling: Scope::new(ceiling),
             state: state.unwrap_or(Lifecycle::Active),
         })

@@ -77,7 +77,8 @@ func publish(ctx context.Context, arguments []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	web, err := listen(ctx, handler, webCA, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}})
+	loopback := &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}}
+	web, err := listen(ctx, handler, webCA, loopback)
 	if err != nil {
 		return nil, err
 	}

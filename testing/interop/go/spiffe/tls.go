@@ -140,12 +140,12 @@ func dial(ctx context.Context, arguments []string) (any, error) {
 		return nil, err
 	}
 	_, err = ask(ctx, address, spiffetls.MTLSClientWithSource(tlsconfig.AuthorizeID(wrong), own.source))
-	if err := need(err != nil && strings.Contains(err.Error(), "unexpected ID"), "as `%s` it answered: %v", wrong, err); err != nil {
+	if err := need(says(err, "unexpected ID"), "as `%s` it answered: %v", wrong, err); err != nil {
 		return nil, err
 	}
 	unexpected := err.Error()
 	_, err = ask(ctx, address, spiffetls.TLSClientWithSource(tlsconfig.AuthorizeID(own.peer), own.source))
-	if err := need(err != nil && strings.Contains(err.Error(), "certificate required"), "without a certificate: %v", err); err != nil {
+	if err := need(says(err, "certificate required"), "without a certificate: %v", err); err != nil {
 		return nil, err
 	}
 	return map[string]any{"seen_as": heard, "wrong_id": unexpected, "no_certificate": err.Error()}, nil
@@ -159,10 +159,14 @@ func refused(ctx context.Context, arguments []string) (any, error) {
 	}
 	defer own.source.Close()
 	heard, err := ask(ctx, arguments[2], spiffetls.MTLSClientWithSource(tlsconfig.AuthorizeID(own.peer), own.source))
-	if err := need(err != nil && strings.Contains(err.Error(), "bad certificate"), "it was answered `%s`: %v", heard, err); err != nil {
+	if err := need(says(err, "bad certificate"), "it was answered `%s`: %v", heard, err); err != nil {
 		return nil, err
 	}
 	return err.Error(), nil
+}
+
+func says(err error, what string) bool {
+	return err != nil && strings.Contains(err.Error(), what)
 }
 
 // load makes connection after connection, while SVIDs and authorities may rotate under it.

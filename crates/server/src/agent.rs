@@ -1,0 +1,50 @@
+//! What a process finds on the Workload API's socket: the Workload API itself, and Envoy's Secret Discovery Service.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::Incoming;
+use marque_engine::{Engine, Launch};
+use tower_service::Service;
+
+use crate::pb::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
+use crate::pb::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+use crate::sds::{self, Sds};
+use crate::serve::Peer;
+use crate::workload::{self, WorkloadApi};
+
+/// Both services for one connection, whose peer the kernel named. What is of neither is answered `Unimplemented`.
+pub fn service(engine: Arc<Engine>, peer: Peer, launch: Option<Launch>) -> Agent {
+    let sds = sds::service(Arc::clone(&engine), peer, launch.clone());
+    Agent { workload: workload::service(engine, peer, launch), sds }
+}
+
+/// The services of one connection.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    workload: SpiffeWorkloadApiServer<WorkloadApi>,
+    sds: SecretDiscoveryServiceServer<Sds>,
+}
+
+type Answer = http::Response<tonic::body::Body>;
+
+impl Service<http::Request<Incoming>> for Agent {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        if request.uri().path().starts_with(SDS) {
+            Box::pin(self.sds.call(request))
+        } else {
+            Box::pin(self.workload.call(request))
+        }
+    }
+}
+
+const SDS: &str = "/envoy.service.secret.v3.SecretDiscoveryService/";

@@ -1,0 +1,237 @@
+//! Envoy's Secret Discovery Service v3 on the Workload API's socket: SVIDs and bundles for proxies that speak no SPIFFE.
+//!
+//! Names are as SPIRE has them: a SPIFFE ID or `default` for a certificate with its key; the trust domain's own ID or
+//! `ROOTCA` for its authorities; `ALL` for those of every trust domain, each for its own peers only. Envoy sends no
+//! security header, so none is demanded; who asks is what the kernel says, as for every call here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use marque_core::attestation::Instance;
+use marque_engine::{Engine, EngineError, Launch};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::pb::sds::secret::Type;
+use crate::pb::sds::secret_discovery_service_server::{SecretDiscoveryService, SecretDiscoveryServiceServer};
+use crate::pb::sds::spiffe_cert_validator_config::TrustDomain;
+use crate::pb::sds::{
+    CertificateValidationContext, DataSource, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+    Secret, SpiffeCertValidatorConfig, TlsCertificate, TypedExtensionConfig, data_source,
+};
+use crate::serve::Peer;
+use crate::workload;
+
+/// The service for one connection, whose peer the kernel named.
+pub fn service(engine: Arc<Engine>, peer: Peer, launch: Option<Launch>) -> SecretDiscoveryServiceServer<Sds> {
+    SecretDiscoveryServiceServer::new(Sds { engine, peer, launch })
+}
+
+/// The Secret Discovery Service of one caller.
+#[derive(Clone, Debug)]
+pub struct Sds {
+    engine: Arc<Engine>,
+    peer: Peer,
+    launch: Option<Launch>,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl SecretDiscoveryService for Sds {
+    type DeltaSecretsStream = Answers<DeltaDiscoveryResponse>;
+    type StreamSecretsStream = Answers<DiscoveryResponse>;
+
+    async fn delta_secrets(
+        &self,
+        _: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
+        Err(Status::unimplemented("the incremental variant is not served: use StreamSecrets"))
+    }
+
+    async fn stream_secrets(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamSecretsStream>, Status> {
+        let instances = self.attested().await?;
+        let (tx, rx) = mpsc::channel(1);
+        tokio::spawn(self.clone().answer(request.into_inner(), instances, tx));
+        Ok(Response::new(Box::pin(workload::Updates::of(rx))))
+    }
+
+    async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
+        let instances = self.attested().await?;
+        Ok(Response::new(self.secrets(&instances, &request.into_inner().resource_names, 1).await?.0))
+    }
+}
+
+impl Sds {
+    async fn attested(&self) -> Result<Vec<Instance>, Status> {
+        workload::attested(&self.engine, self.peer, self.launch.as_ref()).await
+    }
+
+    /// Answers what is asked, and again whenever it changes, until the caller is no longer who it was.
+    async fn answer(
+        self,
+        mut requests: Streaming<DiscoveryRequest>,
+        instances: Vec<Instance>,
+        tx: mpsc::Sender<Result<DiscoveryResponse, Status>>,
+    ) {
+        let mut ended = self.engine.watch_ended();
+        let mut bundles = self.engine.watch_bundles();
+        let mut names: Option<Vec<String>> = None;
+        let mut wait = LONG;
+        for version in 1_u64.. {
+            // What makes a new answer due.
+            loop {
+                tokio::select! {
+                    request = requests.next() => match request {
+                        Some(Ok(request)) => {
+                            if let Some(error) = &request.error_detail {
+                                tracing::warn!(pid = self.peer.pid, "a proxy did not take a secret: {}", error.message);
+                            }
+                            // An acknowledgement asks for nothing new.
+                            if names.as_ref() != Some(&request.resource_names) {
+                                names = Some(request.resource_names);
+                                break;
+                            }
+                        }
+                        _ => return,
+                    },
+                    _ = ended.changed() => {
+                        let dead = instances.iter().find_map(|i| self.engine.state().check_instance(i.id).err());
+                        if let Some(dead) = dead {
+                            let _ = tx.send(Err(Status::permission_denied(dead.to_string()))).await;
+                            return;
+                        }
+                    }
+                    _ = bundles.changed(), if names.is_some() => break,
+                    () = tokio::time::sleep(wait), if names.is_some() => break,
+                    () = tx.closed() => return,
+                }
+            }
+            let Some(wanted) = &names else { continue };
+            match self.secrets(&instances, wanted, version).await {
+                Ok((response, due)) => {
+                    wait = due;
+                    if tx.send(Ok(response)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(status) => {
+                    let _ = tx.send(Err(status)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The secrets of these names, and after how long they are to be looked at again.
+    async fn secrets(
+        &self,
+        instances: &[Instance],
+        names: &[String],
+        version: u64,
+    ) -> Result<(DiscoveryResponse, Duration), Status> {
+        let own = [DEFAULT.to_owned(), ROOT.to_owned()];
+        let names = if names.is_empty() { own.as_slice() } else { names };
+        let mut wait = LONG;
+        let mut resources = Vec::new();
+        for name in names {
+            let (kind, due) = self.secret(instances, name).await?;
+            wait = wait.min(due);
+            let secret = Secret { name: name.clone(), r#type: Some(kind) };
+            resources.push(prost_types::Any { type_url: SECRET.to_owned(), value: secret.encode_to_vec() });
+        }
+        let version = version.to_string();
+        let response =
+            DiscoveryResponse { version_info: version.clone(), resources, type_url: SECRET.to_owned(), nonce: version };
+        Ok((response, wait))
+    }
+
+    async fn secret(&self, instances: &[Instance], name: &str) -> Result<(Type, Duration), Status> {
+        let set = self.engine.authorities();
+        let own = self.engine.trust_domain().id().to_string();
+        if name == ROOT || name == own {
+            return Ok((validation(&set.bundle().x509_authorities), LONG));
+        }
+        if name == ALL {
+            let foreign = self.engine.foreign_bundles();
+            let all = foreign.iter().chain([set.bundle()]);
+            let domain = |b: &marque_engine::Bundle| TrustDomain {
+                name: b.trust_domain.to_string(),
+                trust_bundle: Some(inline(pem("CERTIFICATE", &b.x509_authorities))),
+            };
+            return Ok((spiffe_validation(all.map(domain).collect()), LONG));
+        }
+        if let Some(bundle) = self.engine.foreign_bundles().iter().find(|b| b.trust_domain.id().to_string() == name) {
+            return Ok((validation(&bundle.x509_authorities), LONG));
+        }
+        let mine = instances.iter().find(|i| name == DEFAULT || i.identity.to_string() == name);
+        // Envoy waits for ever for what is left out, so it is told.
+        let mine = mine.ok_or_else(|| Status::permission_denied(format!("`{}` is not this workload's", cut(name))))?;
+        let held = self.engine.current_x509_svid(mine).await.map_err(|e| unavailable(&e))?;
+        let svid = &held.issued.svid;
+        let left = held.due.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs();
+        let certificate = TlsCertificate {
+            certificate_chain: Some(inline(pem("CERTIFICATE", &svid.chain))),
+            private_key: Some(inline(pem("PRIVATE KEY", std::slice::from_ref(&*svid.key_pkcs8)))),
+        };
+        Ok((Type::TlsCertificate(certificate), Duration::from_micros(left).max(Duration::from_secs(1))))
+    }
+}
+
+fn validation(authorities: &[Vec<u8>]) -> Type {
+    let trusted_ca = Some(inline(pem("CERTIFICATE", authorities)));
+    Type::ValidationContext(CertificateValidationContext { trusted_ca, custom_validator_config: None })
+}
+
+fn spiffe_validation(trust_domains: Vec<TrustDomain>) -> Type {
+    let config = SpiffeCertValidatorConfig { trust_domains };
+    let typed_config = Some(prost_types::Any { type_url: VALIDATOR.to_owned(), value: config.encode_to_vec() });
+    let custom = TypedExtensionConfig { name: "envoy.tls.cert_validator.spiffe".into(), typed_config };
+    Type::ValidationContext(CertificateValidationContext { trusted_ca: None, custom_validator_config: Some(custom) })
+}
+
+fn inline(bytes: Vec<u8>) -> DataSource {
+    DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes)) }
+}
+
+/// PEM (RFC 7468) of each.
+fn pem(label: &str, ders: &[Vec<u8>]) -> Vec<u8> {
+    let mut text = String::new();
+    for der in ders {
+        text.push_str(&format!("-----BEGIN {label}-----\n"));
+        let encoded = STANDARD.encode(der);
+        for line in encoded.as_bytes().chunks(64) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text.push_str(&format!("-----END {label}-----\n"));
+    }
+    text.into_bytes()
+}
+
+fn cut(name: &str) -> String {
+    name.chars().take(100).collect()
+}
+
+fn unavailable(error: &EngineError) -> Status {
+    match error {
+        EngineError::Dead(dead) => Status::permission_denied(dead.to_string()),
+        error => Status::unavailable(error.to_string()),
+    }
+}
+
+const DEFAULT: &str = "default";
+const ROOT: &str = "ROOTCA";
+const ALL: &str = "ALL";
+const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+const VALIDATOR: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig";
+/// Authorities change by notice only.
+const LONG: Duration = Duration::from_secs(3600);
