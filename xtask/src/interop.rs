@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::report::{Report, Step, say};
 use crate::tools::{self, Cargo, Workspace};
-use crate::{Flags, Stop};
+use crate::{Flags, Stop, toolchains};
 
 /// One client that must be heard of.
 pub struct Client {
@@ -31,6 +31,12 @@ enum How {
     Crate,
     /// A program of the system, and the Debian package that has it.
     System(&'static str, &'static str),
+    /// A Go module in `testing/interop/go`.
+    Go(&'static str),
+    /// The Java program in `testing/interop/java`.
+    Java,
+    /// A program for Node in `testing/interop/clients`.
+    Node,
 }
 
 /// Every client. A version is the one pinned where the client is installed from; `any` is whatever the system has.
@@ -39,13 +45,24 @@ pub const CLIENTS: &[Client] = &[
     Client { area: "mcp", name: "mcp-python-legacy", version: "2.3.0", how: How::Python },
     Client { area: "mcp", name: "mcp-server-time", version: "2026.10.19", how: How::Python },
     Client { area: "oauth", name: "oauth-python", version: "2.15.1", how: How::Python },
-    Client { area: "spiffe", name: "spiffe-python", version: "0.3.2", how: How::Python },
-    Client { area: "spiffe", name: "spiffe-rust", version: "0.19", how: How::Crate },
-    Client { area: "tlog", name: "tlog-python", version: "1", how: How::Python },
-    Client { area: "tlog", name: "tlog_tiles", version: "0.2", how: How::Crate },
-    Client { area: "tlog", name: "signed_note", version: "0.2", how: How::Crate },
-    Client { area: "tlog", name: "ct-merkle", version: "0.3", how: How::Crate },
-    Client { area: "x509", name: "openssl", version: "any", how: How::System("openssl", "openssl") },
+    Client { area: "identity", name: "spiffe-python", version: "0.3.2", how: How::Python },
+    Client { area: "identity", name: "spiffe-rust", version: "0.19", how: How::Crate },
+    Client { area: "identity", name: "spiffe-rust-own-tests", version: "0.19", how: How::Python },
+    Client { area: "identity", name: "spiffe-go", version: "2.8.2", how: How::Go("spiffe") },
+    Client { area: "identity", name: "spiffe-go-mtls", version: "2.8.2", how: How::Go("spiffe") },
+    Client { area: "identity", name: "spiffe-go-rotation", version: "2.8.2", how: How::Go("spiffe") },
+    Client { area: "identity", name: "spiffe-go-federation", version: "2.8.2", how: How::Go("spiffe") },
+    Client { area: "identity", name: "spiffe-java", version: "0.8.17", how: How::Java },
+    Client { area: "identity", name: "spiffe-java-mtls", version: "0.8.17", how: How::Java },
+    Client { area: "identity", name: "envoy", version: "1.40.0", how: How::Python },
+    Client { area: "identity", name: "openssl", version: "any", how: How::System("openssl", "openssl") },
+    Client { area: "ledger", name: "tlog-python", version: "2", how: How::Python },
+    Client { area: "ledger", name: "go-sumdb-tlog", version: "0.33.0", how: How::Go("tlog") },
+    Client { area: "ledger", name: "tessera-fsck", version: "1.0.4", how: How::Go("tessera") },
+    Client { area: "ledger", name: "auditor-page", version: "20", how: How::Node },
+    Client { area: "ledger", name: "tlog_tiles", version: "0.2", how: How::Crate },
+    Client { area: "ledger", name: "signed_note", version: "0.2", how: How::Crate },
+    Client { area: "ledger", name: "ct-merkle", version: "0.3", how: How::Crate },
 ];
 
 /// Runs the clients of one area, or all.
@@ -80,6 +97,18 @@ fn drive(workspace: &Workspace, area: Option<&str>, mut tell: impl FnMut(&Line, 
     }
     if wanted.iter().any(|client| client.how == How::Python) {
         command = command.env("MARQUE_PYTHON", tools::python(workspace)?);
+    }
+    let modules: BTreeSet<&str> = wanted.iter().filter_map(|c| if let How::Go(module) = c.how { Some(module) } else { None }).collect();
+    for module in modules {
+        command = command.env(&format!("MARQUE_GO_{}", module.to_uppercase()), toolchains::go(workspace, module)?);
+    }
+    // The Java client speaks to the Go one.
+    if wanted.iter().any(|client| client.how == How::Java) {
+        command = command.env("MARQUE_JAVA", toolchains::java(workspace)?);
+        command = command.env("MARQUE_GO_SPIFFE", toolchains::go(workspace, "spiffe")?);
+    }
+    if wanted.iter().any(|client| client.how == How::Node) {
+        command = command.env("MARQUE_NODE", toolchains::node(workspace)?);
     }
     command = command.env("MARQUE_BIN", workspace.build_marque()?);
 

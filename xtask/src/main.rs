@@ -7,6 +7,7 @@ mod ci;
 mod r#gen;
 mod interop;
 mod report;
+mod toolchains;
 mod tools;
 
 use std::process::ExitCode;
@@ -178,7 +179,7 @@ USAGE: cargo xtask VERB [ARGS]
                         the simulation: N seeds, or one seed replayed
   interop [AREA] [--json]
                         clients that no one here wrote, against a server started here
-                        areas: mcp oauth spiffe tlog x509
+                        areas: identity ledger mcp oauth
   bench [--json] [NAME…]
                         the figures, in release builds
   e2e                   the whole story, against the built binary

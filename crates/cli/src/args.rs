@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use marque_core::resource::{Action, ResourceId};
 use marque_core::scope::Grant;
 use marque_core::time::Ttl;
+use marque_engine::ExportFormat;
 
 /// Govern what software agents do: identities, tasks, decisions, and a record that outsiders can verify.
 #[derive(Debug, Parser)]
@@ -111,12 +112,18 @@ pub enum Command {
     /// The log: verify it offline, from its files alone.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Exports: a range of the log in another format, and how far the configured ones are.
+    #[command(subcommand)]
+    Export(ExportCommand),
     /// The views: rebuild them from the log.
     #[command(subcommand)]
     Views(ViewsCommand),
     /// Identities: list, suspend, activate, retire, list instances.
     #[command(subcommand)]
     Identity(IdentityCommand),
+    /// The trust domain's signing keys: list, prepare, activate, taint, revoke.
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
     /// People: list, add.
     #[command(subcommand)]
     Person(PersonCommand),
@@ -276,6 +283,44 @@ pub enum LedgerCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Write entries of the log out, in a format that other systems read.
+    #[command(
+        after_help = "Formats: events ocsf otlp cef cloudevents parquet\n\nExample:\n  marque export run --format ocsf --from 1000 --to events.ndjson"
+    )]
+    Run(ExportRun),
+    /// How far each export is that the server's configuration names.
+    Status,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ExportRun {
+    /// events, ocsf, otlp, cef, cloudevents or parquet.
+    #[arg(long, value_parser = export_format)]
+    pub format: ExportFormat,
+    /// The first entry.
+    #[arg(long, default_value_t = 0, value_name = "INDEX")]
+    pub from: u64,
+    /// How many entries at most.
+    #[arg(long)]
+    pub limit: Option<u64>,
+    /// Where to; `-` is standard output.
+    #[arg(long, default_value = "-", value_name = "FILE")]
+    pub to: PathBuf,
+    /// With the names of people, which erasing them does not take back.
+    #[arg(long)]
+    pub names: bool,
+    /// With the content that the log keeps back.
+    #[arg(long)]
+    pub contents: bool,
+}
+
+fn export_format(text: &str) -> Result<ExportFormat, String> {
+    let unknown = || "one of events, ocsf, otlp, cef, cloudevents, parquet is needed".to_owned();
+    ExportFormat::ALL.into_iter().find(|format| format.as_str() == text).ok_or_else(unknown)
+}
+
+#[derive(Debug, Subcommand)]
 pub enum ViewsCommand {
     /// Drop the views and project the log again from its first event.
     Rebuild,
@@ -305,6 +350,51 @@ pub struct Step {
     /// Why, for the log.
     #[arg(long, default_value = "")]
     pub why: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuthorityCommand {
+    /// List the keys with where they stand.
+    List,
+    /// Make the next key and publish it; it issues nothing yet. Done on schedule too.
+    #[command(after_help = "Example:\n  marque authority prepare x509\n  marque authority activate x509")]
+    Prepare(KeyChoice),
+    /// Let the prepared key issue; the one before it retires. Open connections stay open.
+    Activate(KeyChoice),
+    /// Use a key no longer: what it issued is issued anew at once, and counts until then.
+    Taint(KeyChoice),
+    /// Take a key out of the bundle at once: nothing that it issued counts any more.
+    Revoke(KeyChoice),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct KeyChoice {
+    /// What the key signs.
+    #[arg(value_enum)]
+    pub kind: KeyKindArg,
+    /// Its name; without it, the prepared key (activate) or the active one.
+    pub key: Option<String>,
+    /// Why, for the log.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+/// What a signing key signs.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum KeyKindArg {
+    /// X.509-SVIDs.
+    X509,
+    /// JWT-SVIDs and task tokens.
+    Jwt,
+}
+
+impl From<KeyKindArg> for marque_engine::KeyKind {
+    fn from(kind: KeyKindArg) -> Self {
+        match kind {
+            KeyKindArg::X509 => Self::X509,
+            KeyKindArg::Jwt => Self::Jwt,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -73,6 +73,35 @@ impl Client {
         self.call(method, path, content_type, body).await
     }
 
+    /// Hands the answer on as it comes, however long it is.
+    pub async fn download(&mut self, path: &str, mut write: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<()> {
+        let mut credential = HeaderValue::try_from(format!("Bearer {}", self.credential.expose_secret()))?;
+        credential.set_sensitive(true);
+        let request = Request::get(path).header("host", "marque").header(AUTHORIZATION, credential).body(Full::new(Bytes::new()))?;
+        let response = match &mut self.end {
+            End::Server(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?.map(axum::body::Body::new)
+            }
+            End::Directory(router, engine) => {
+                let response = router.call(request.map(axum::body::Body::new)).await.unwrap_or_else(|never| match never {});
+                engine.publish()?;
+                response
+            }
+        };
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            return Err(failure(status, &body.collect().await?.to_bytes()));
+        }
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                write(&data)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn call<T: DeserializeOwned>(
         &mut self,
         method: Method,

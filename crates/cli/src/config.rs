@@ -8,7 +8,9 @@ use marque_core::spiffe::TrustDomain;
 use serde::Deserialize;
 
 use crate::args::ServeArgs;
+use crate::exports::{self, ExportConfig};
 use crate::failure::{Failure, Result};
+use crate::trust::{AuthorityConfig, FederationConfig, OidcConfig};
 
 /// Everything that `marque serve` can be told.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +32,14 @@ pub struct Config {
     pub issuer: Option<String>,
     /// The Workload API's socket. Default: `workload.sock` in the state directory.
     pub workload_socket: Option<PathBuf>,
+    /// The trust domain's signing keys.
+    pub authority: AuthorityConfig,
+    /// Other trust domains.
+    pub federation: Vec<FederationConfig>,
+    /// Issuers whose tokens attest workloads.
+    pub oidc: Vec<OidcConfig>,
+    /// Exports: events carried out to other systems.
+    pub export: Vec<ExportConfig>,
 }
 
 impl Default for Config {
@@ -48,6 +58,10 @@ impl Default for Config {
             names: vec!["localhost".into(), "127.0.0.1".into()],
             issuer: None,
             workload_socket: None,
+            authority: AuthorityConfig::default(),
+            federation: Vec::new(),
+            oidc: Vec::new(),
+            export: Vec::new(),
         }
     }
 }
@@ -78,6 +92,7 @@ impl Config {
                 config.console
             )));
         }
+        exports::check(&config.export)?;
         Ok(config)
     }
 }

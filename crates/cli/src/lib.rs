@@ -5,10 +5,12 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod exports;
 mod failure;
 pub mod manifest;
 mod output;
 mod serve;
+mod trust;
 
 use std::process::ExitCode;
 

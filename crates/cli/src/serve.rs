@@ -19,8 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::api_socket;
 use crate::config::Config;
+use crate::exports;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Tone};
+use crate::trust;
 
 /// Where a server listens, printed when it is ready.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,8 +44,10 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let gateway = TcpListener::bind(config.gateway).await.map_err(bind("the gateway's address"))?;
     let console = TcpListener::bind(config.console).await.map_err(bind("the console's address"))?;
     let issuer = config.issuer.clone().unwrap_or(format!("https://{}", control.local_addr()?));
-    let options = Options::new(config.trust_domain.clone(), config.administrator.clone(), issuer.clone());
+    let mut options = Options::new(config.trust_domain.clone(), config.administrator.clone(), issuer.clone());
+    (options.rotation, options.upstream) = (config.authority.rotation()?, config.authority.upstream()?);
     let engine = Engine::open(state, Env::system(), options).await?;
+    trust::follow(&engine, &config.federation, &config.oidc)?;
     let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));
     let api = bind_unix(&api_socket(state), 0o600).map_err(bind("the API's socket"))?;
     let workload_socket = bind_unix(&workload_path, 0o666).map_err(bind("the Workload API's socket"))?;
@@ -62,6 +66,8 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         console: format!("http://{}", console.local_addr()?),
     };
     let window = marque_console::router(Arc::clone(&engine));
+    // They end with this function.
+    let _exports = exports::start(&engine, &config.export).await?;
     ready(&addresses, output);
     tokio::select! {
         () = unix_connections(api, |stream, peer| {
@@ -95,6 +101,7 @@ fn ready(addresses: &Addresses, output: &Output) {
 async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
     let mut interval = tokio::time::interval(Duration::from_millis(500));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut bundles = engine.watch_bundles();
     for beat in 1_u64.. {
         interval.tick().await;
         let engine = Arc::clone(engine);
@@ -102,7 +109,8 @@ async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
         let ticked = tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(engine.tick())).await?;
         ticked?;
         door.sweep().await;
-        if beat % RENEW_BEATS == 0 {
+        if beat % RENEW_BEATS == 0 || bundles.has_changed().unwrap_or(false) {
+            bundles.mark_unchanged();
             tls.renew()?;
         }
     }

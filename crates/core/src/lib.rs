@@ -46,6 +46,7 @@ pub mod spiffe;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod when;
 mod words;
 
 pub use words::{Commitment, Committed, Digest, ParseError, PersonId, Prints};

@@ -26,6 +26,8 @@ pub struct State {
     pub trust_domain: Option<TrustDomain>,
     /// People and the digests of their bootstrap credentials.
     pub people: BTreeMap<PersonId, Digest>,
+    /// The pseudonyms of people whose data was erased: nobody is ever known by their name again.
+    pub erased: BTreeSet<PersonId>,
     /// Registered identities, retired ones too: a name is never used again.
     pub identities: BTreeMap<SpiffeId, Identity>,
     /// Registered resources.
@@ -159,13 +161,16 @@ impl State {
             }
         };
         self.people.remove(person);
+        self.erased.insert(pseudonym.clone());
         // What was held for them can no longer be matched with a call: its arguments are erased too.
         let theirs = |e: &Elevation| self.tasks.get(&e.call.task).is_none_or(|t| t.principal == *person);
         self.elevations.retain(|_, e| !theirs(e));
         self.calls.retain(|_, id| self.elevations.contains_key(id));
+        // Their tasks have ended, and with them goes what they were for.
+        self.tasks.retain(|_, t| t.principal != *person);
+        self.usage.retain(|task, _| self.tasks.contains_key(task));
         self.identities.values_mut().filter_map(|i| i.owner.as_mut()).for_each(swap);
         self.resources.values_mut().filter_map(|r| r.owner.as_mut()).for_each(swap);
-        self.tasks.values_mut().for_each(|t| swap(&mut t.principal));
         for elevation in self.elevations.values_mut() {
             swap_all(&mut elevation.barred);
             swap_all(&mut elevation.votes);

@@ -113,6 +113,7 @@ impl Engine {
             // A definition that was pinned stays so; a manifest does not say it again.
             let definition = resource.definition.or(old.and_then(|o| o.definition));
             let resource = Resource { definition, ..resource.clone() };
+            resource.owner.iter().try_for_each(|owner| self.not_erased(state, owner))?;
             if let Some(change) = compare(&resource.id, old, &resource)? {
                 changes.push(change);
                 bodies.push(Body::ResourceApplied { resource });
@@ -125,6 +126,7 @@ impl Engine {
     fn identity(&self, state: &State, spec: &IdentitySpec, bodies: &mut Vec<Body>, changes: &mut Vec<Change>) -> Result<()> {
         let id = self.trust_domain.join(&format!("/{}", spec.name))?;
         let old = state.identities.get(&id);
+        self.not_erased(state, &spec.owner)?;
         let lifecycle = match old.map(|o| o.state) {
             Some(Lifecycle::Retired) => {
                 return Err(EngineError::Invalid(format!("`{id}` is retired, and its name is never used again")));

@@ -40,6 +40,10 @@ impl Engine {
             u128::from_le_bytes(bytes)
         };
         let mut live = self.live_mut();
+        if let By::Person(person) = &by {
+            // Whoever proved who they are a moment before they were erased is nobody now.
+            self.not_erased(&live.state, person)?;
+        }
         let now = live.advance(self.env.clock.now());
         let mut cx = Cx::new(now, &mut fresh);
         let (value, bodies) = change(&live.state, &mut cx)?;

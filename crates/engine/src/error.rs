@@ -68,6 +68,9 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Entries could not be written in another format.
+    #[error(transparent)]
+    Export(#[from] marque_export::ExportError),
     /// A value that must serialize does not.
     #[error("cannot encode an event")]
     Encode(#[from] serde_json::Error),

@@ -26,10 +26,14 @@ use crate::apply;
 use crate::commit::Live;
 use crate::digest::sha256;
 use crate::env::Env;
+use crate::erase;
 use crate::error::{EngineError, Result};
+use crate::followers::Register;
 use crate::keys;
 use crate::observe::Observer;
+use crate::oidc::Issuers;
 use crate::refusals::Refusals;
+use crate::retention::Retention;
 use crate::svids::Svids;
 
 /// How to open a state directory.
@@ -45,12 +49,14 @@ pub struct Options {
     pub rotation: RotationPolicy,
     /// Who signs the trust domain's CAs; without, they sign themselves.
     pub upstream: Option<Arc<UpstreamCa>>,
+    /// How long the contents of entries are kept; without, for good.
+    pub retention: Option<Retention>,
 }
 
 impl Options {
     /// With keys that rotate by the default rules, below no upstream CA.
     pub fn new(trust_domain: TrustDomain, administrator: PersonId, issuer: String) -> Self {
-        Self { trust_domain, administrator, issuer, rotation: RotationPolicy::default(), upstream: None }
+        Self { trust_domain, administrator, issuer, rotation: RotationPolicy::default(), upstream: None, retention: None }
     }
 }
 
@@ -62,6 +68,7 @@ pub struct Engine {
     pub(crate) trust_domain: TrustDomain,
     pub(crate) authority: ArcSwap<AuthoritySet>,
     pub(crate) foreign: RwLock<BundleSet>,
+    pub(crate) issuers: RwLock<Issuers>,
     /// Counts up whenever a bundle changes, or what is tainted.
     pub(crate) bundles_changed: watch::Sender<u64>,
     pub(crate) signer: Signer,
@@ -75,10 +82,14 @@ pub struct Engine {
     pub(crate) svids: Svids,
     pub(crate) tiles: Arc<Mutex<Tiles>>,
     pub(crate) ended: watch::Sender<u64>,
-    /// When the next checkpoint may be signed, in microseconds of the engine's time.
+    /// When the last checkpoint was signed, in microseconds of the engine's time.
     pub(crate) published: AtomicI64,
+    /// When old entries may be let go again, likewise.
+    pub(crate) pruned: AtomicI64,
     /// One change of files and log together at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// How the followers that run are doing.
+    pub(crate) exports: Register,
     live: RwLock<Live>,
     log: Arc<Log>,
     /// Last, so that its lock is let go only after the log's writer has ended.
@@ -109,7 +120,10 @@ impl Engine {
         let tiles = Arc::new(Mutex::new(tiles));
         let views = Views::open(&dir.views(), Arc::clone(&vault), Arc::clone(&log), Arc::clone(&tiles))?;
         views.catch_up()?;
-        let live = replay(&views, observer_id, now)?;
+        let mut live = replay(&views, observer_id, now)?;
+        if erase::finish(&dir, &vault, &views, &live.state)? {
+            live = replay(&views, observer_id, now)?;
+        }
         let snapshot = apply::snapshot_of(&live.state)?;
         let engine = Arc::new(Self {
             env,
@@ -117,6 +131,7 @@ impl Engine {
             trust_domain,
             authority: ArcSwap::from_pointee(authority),
             foreign: RwLock::new(foreign),
+            issuers: RwLock::default(),
             bundles_changed: watch::channel(0).0,
             signer,
             policy: ArcSwap::from_pointee(snapshot),
@@ -130,7 +145,9 @@ impl Engine {
             tiles,
             ended: watch::channel(0).0,
             published: AtomicI64::new(i64::MIN),
+            pruned: AtomicI64::new(i64::MIN),
             changing: tokio::sync::Mutex::default(),
+            exports: Register::default(),
             live: RwLock::new(live),
             log,
             dir,
@@ -168,6 +185,7 @@ impl Engine {
         if self.state().people.contains_key(person) {
             return Err(EngineError::Invalid(format!("`{person}` is known already")));
         }
+        self.not_erased(&self.state(), person)?;
         // The file first: a credential that the log does not know opens nothing.
         let (file, credential) = self.write_credential(person)?;
         let body = Body::PersonAdded { person: person.clone(), credential };

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use marque_core::event::{Body, By};
 use marque_core::time::Ttl;
 use marque_store::StoreError;
 use marque_store::tiles::Head;
@@ -23,22 +24,37 @@ impl Engine {
         self.live_mut().state.forget(now);
         self.publish()?;
         self.catch_up()?;
+        self.note_gaps().await?;
+        if let Err(error) = self.retain().await {
+            tracing::error!("old entries were not let go: {}", error.chain());
+        }
         self.views.index().tidy()?;
         Ok(())
+    }
+
+    /// What an observer numbered and what never came is itself an event.
+    async fn note_gaps(&self) -> Result<()> {
+        let gaps = self.views.gaps()?;
+        let missing = gaps.into_iter().map(|(observer, from, to)| Body::Gap { observer, from, to }).collect();
+        self.commit(By::System, |_, _| Ok(((), missing))).await
     }
 
     /// Cuts the log into tiles and publishes a signed checkpoint over all that is durable (blocking), unless the last
     /// one is younger than `CHECKPOINT_INTERVAL`. Returns the published head.
     pub fn publish(&self) -> Result<Head> {
+        self.publish_every(1_000_000 * CHECKPOINT_INTERVAL.seconds() as i64)
+    }
+
+    /// As [`Engine::publish`], unless the last checkpoint is younger than so many microseconds (blocking).
+    pub(crate) fn publish_every(&self, micros: i64) -> Result<Head> {
         let now = self.now();
         let mut tiles = self.tiles();
         tiles.follow(self.log())?;
-        let due = self.published.load(Ordering::Acquire);
-        if now.micros() < due {
+        if now.micros() < self.published.load(Ordering::Acquire).saturating_add(micros) {
             return Ok(tiles.head());
         }
         let head = tiles.publish(&self.signer)?;
-        self.published.store(now.plus(CHECKPOINT_INTERVAL).micros(), Ordering::Release);
+        self.published.store(now.micros(), Ordering::Release);
         self.log().retire(head.size)?;
         Ok(head)
     }

@@ -6,11 +6,15 @@
 pub mod agent;
 pub mod api;
 mod authority;
+mod ci;
+pub mod federation;
+pub mod fetch;
 pub mod launch;
 mod oauth;
 pub mod pb;
 pub mod sds;
 mod serve;
+pub mod sinks;
 pub mod tls;
 pub mod workload;
 

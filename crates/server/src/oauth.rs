@@ -12,6 +12,8 @@ use marque_engine::{Engine, EngineError, Exchange, TokenType, Workload};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::ci;
+
 /// The routes. The connection's workload, if its client showed a certificate, is an extension of each request.
 pub fn router(engine: Arc<Engine>, workload: Option<Workload>) -> Router {
     Router::new()
@@ -27,28 +29,28 @@ pub fn router(engine: Arc<Engine>, workload: Option<Workload>) -> Router {
 
 /// The parameters of a token exchange (RFC 8693 §2.1). `task` and `purpose` are Marque's own.
 #[derive(Deserialize)]
-struct TokenRequest {
-    grant_type: String,
+pub struct TokenRequest {
+    pub(crate) grant_type: String,
     #[serde(default)]
-    subject_token: String,
+    pub(crate) subject_token: String,
     #[serde(default)]
-    subject_token_type: String,
-    actor_token: Option<String>,
-    actor_token_type: Option<String>,
-    requested_token_type: Option<String>,
-    audience: Option<String>,
-    resource: Option<String>,
-    scope: Option<String>,
-    task: Option<String>,
-    purpose: Option<String>,
+    pub(crate) subject_token_type: String,
+    pub(crate) actor_token: Option<String>,
+    pub(crate) actor_token_type: Option<String>,
+    pub(crate) requested_token_type: Option<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) task: Option<String>,
+    pub(crate) purpose: Option<String>,
 }
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// An error of RFC 6749 §5.2 or RFC 8693 §2.2.2.
-struct TokenError(StatusCode, &'static str, String);
+pub struct TokenError(pub(crate) StatusCode, pub(crate) &'static str, pub(crate) String);
 
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
@@ -61,9 +63,12 @@ async fn token(
     Extension(workload): Extension<Option<Workload>>,
     form: Result<Form<TokenRequest>, axum::extract::rejection::FormRejection>,
 ) -> Result<Response, TokenError> {
-    let client =
-        workload.ok_or_else(|| TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into()))?;
     let Form(request) = form.map_err(|e| invalid(e.body_text()))?;
+    if workload.is_none() && request.grant_type == GRANT && ci::is_meant(&request) {
+        return Ok((no_store(), Json(ci::exchange(&engine, &request).await?)).into_response());
+    }
+    let unknown = || TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into());
+    let client = workload.ok_or_else(unknown)?;
     let exchange = parse(&engine, client, request)?;
     let given = engine.exchange(exchange).await.map_err(refused)?;
     let lifetime = given.lease.expires.seconds().saturating_sub(given.lease.issued.seconds());
@@ -137,7 +142,7 @@ fn refused(error: EngineError) -> TokenError {
     }
 }
 
-fn invalid(why: String) -> TokenError {
+pub(crate) fn invalid(why: String) -> TokenError {
     TokenError(StatusCode::BAD_REQUEST, "invalid_request", why)
 }
 

@@ -8,8 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use marque_core::attestation::Instance;
 use marque_engine::{Engine, EngineError, Launch};
 use prost::Message as _;
@@ -17,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::ci::pem;
 use crate::pb::sds::secret::Type;
 use crate::pb::sds::secret_discovery_service_server::{SecretDiscoveryService, SecretDiscoveryServiceServer};
 use crate::pb::sds::spiffe_cert_validator_config::TrustDomain;
@@ -165,7 +164,7 @@ impl Sds {
             let all = foreign.iter().chain([set.bundle()]);
             let domain = |b: &marque_engine::Bundle| TrustDomain {
                 name: b.trust_domain.to_string(),
-                trust_bundle: Some(inline(pem("CERTIFICATE", &b.x509_authorities))),
+                trust_bundle: Some(inline(pem("CERTIFICATE", &b.x509_authorities).into_bytes())),
             };
             return Ok((spiffe_validation(all.map(domain).collect()), LONG));
         }
@@ -179,15 +178,15 @@ impl Sds {
         let svid = &held.issued.svid;
         let left = held.due.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs();
         let certificate = TlsCertificate {
-            certificate_chain: Some(inline(pem("CERTIFICATE", &svid.chain))),
-            private_key: Some(inline(pem("PRIVATE KEY", std::slice::from_ref(&*svid.key_pkcs8)))),
+            certificate_chain: Some(inline(pem("CERTIFICATE", &svid.chain).into_bytes())),
+            private_key: Some(inline(pem("PRIVATE KEY", std::slice::from_ref(&*svid.key_pkcs8)).into_bytes())),
         };
         Ok((Type::TlsCertificate(certificate), Duration::from_micros(left).max(Duration::from_secs(1))))
     }
 }
 
 fn validation(authorities: &[Vec<u8>]) -> Type {
-    let trusted_ca = Some(inline(pem("CERTIFICATE", authorities)));
+    let trusted_ca = Some(inline(pem("CERTIFICATE", authorities).into_bytes()));
     Type::ValidationContext(CertificateValidationContext { trusted_ca, custom_validator_config: None })
 }
 
@@ -200,21 +199,6 @@ fn spiffe_validation(trust_domains: Vec<TrustDomain>) -> Type {
 
 fn inline(bytes: Vec<u8>) -> DataSource {
     DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes)) }
-}
-
-/// PEM (RFC 7468) of each.
-fn pem(label: &str, ders: &[Vec<u8>]) -> Vec<u8> {
-    let mut text = String::new();
-    for der in ders {
-        text.push_str(&format!("-----BEGIN {label}-----\n"));
-        let encoded = STANDARD.encode(der);
-        for line in encoded.as_bytes().chunks(64) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-        }
-        text.push_str(&format!("-----END {label}-----\n"));
-    }
-    text.into_bytes()
 }
 
 fn cut(name: &str) -> String {

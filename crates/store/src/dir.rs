@@ -82,6 +82,16 @@ impl StateDir {
         }
         write_whole(&path, bytes, 0o600)
     }
+
+    /// Removes a private file, durably; one that is not there is removed already.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        match std::fs::remove_file(&path) {
+            Ok(()) => sync_dir(path.parent().unwrap_or(&self.root)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(StoreError::io("remove", &path)(e)),
+        }
+    }
 }
 
 /// Makes a directory and those above it, mode 0700.

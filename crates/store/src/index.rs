@@ -284,6 +284,14 @@ pub fn terms(event: &Event, each: &mut dyn FnMut(Field, &str)) {
     }
 }
 
+/// Whether an event carries exactly the bytes of this digest, or is of a file with them.
+pub fn carries(event: &Event, digest: &Digest) -> bool {
+    let mut found = false;
+    contents(event, &mut |content| found |= content.exact == *digest);
+    artifact(event, &mut |file| found |= *file == *digest);
+    found
+}
+
 fn target_terms(target: &marque_core::revocation::Target, say: &mut dyn FnMut(Field, &dyn std::fmt::Display)) {
     use marque_core::revocation::Target;
     match target {

@@ -1,13 +1,15 @@
 //! The follower that cuts the log into tlog-tiles and entry bundles and signs checkpoints (C2SP tlog-tiles v0.1.0).
 //!
-//! INVARIANT (I6 the ledger is the history): a checkpoint is signed only after its tiles and its head record are
-//! durable, and the head that is on the disk is checked against the tiles at every start.
+//! INVARIANT (I6 the ledger is the history): a checkpoint is signed only if it continues the one before, and given out only
+//! after its tiles and its head record are durable; the head that is on the disk is checked against the tiles at every start.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use marque_ledger::{Bundle, Checkpoint, Hash, LedgerError, Signer, Tile, TileReader, Tree};
-use marque_ledger::{append_bundle_entry, decode_bundle, decode_tile, encode_tile, inclusion_proof, leaf_hash};
+use marque_ledger::{Bundle, Checkpoint, Hash, LedgerError, Note, Signer, Tile, TileReader, Tree, TreeHead};
+use marque_ledger::{
+    append_bundle_entry, consistency_proof, decode_bundle, decode_tile, encode_tile, inclusion_proof, leaf_hash,
+};
 
 use crate::StoreError;
 use crate::dir::{make_private_dir, write_in_place, write_whole};
@@ -67,7 +69,7 @@ impl Tiles {
             _ => Vec::new(),
         };
         let private = Private::open(dir, head.size)?;
-        let signed = std::fs::read_to_string(dir.join("checkpoint")).ok().and_then(|c| c.lines().nth(1)?.parse().ok());
+        let signed = std::fs::read_to_string(dir.join(CHECKPOINT)).ok().and_then(|c| c.lines().nth(1)?.parse().ok());
         Ok(Self {
             dir: dir.to_owned(),
             origin: origin.to_owned(),
@@ -152,25 +154,74 @@ impl Tiles {
             sync_filesystem(&self.dir)?;
             self.dirty = false;
         }
+        let checkpoint = self.sign(head, signer)?;
         let record = format!("{}\n{}\n", head.size, head.root);
         write_whole(&self.dir.join("head"), record.as_bytes(), 0o600)?;
-        let checkpoint = Checkpoint { origin: self.origin.clone(), size: head.size, root: head.root, extensions: Vec::new() };
-        write_whole(&self.dir.join("checkpoint"), checkpoint.sign(signer)?.as_bytes(), 0o644)?;
+        write_whole(&self.dir.join(CHECKPOINT), checkpoint.as_bytes(), 0o644)?;
         self.remove_partial(self.head.size, head.size);
         self.head = head;
         self.signed = Some(head.size);
         Ok(head)
     }
 
-    /// The path of a proof that entry `index` is in the published head.
-    pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>> {
-        Ok(inclusion_proof(index, self.head.size, &Disk { dir: &self.dir, size: self.head.size })?)
+    /// The checkpoint of a head whose tiles are written: nothing is signed that does not continue the published one
+    /// (tlog-checkpoint v1.0.0, "Signatures").
+    fn sign(&self, head: Head, signer: &Signer) -> Result<String> {
+        let before = TreeHead { size: self.head.size, root: self.head.root };
+        let proof = consistency_proof(before.size, head.size, &Disk { dir: &self.dir, size: head.size })?;
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size: head.size, root: head.root, extensions: Vec::new() };
+        checkpoint.sign_next(signer, before, &proof).map_err(|error| match error {
+            LedgerError::BadConsistency => StoreError::Contradicted {
+                what: format!("{} entries do not continue the {} that were published", head.size, before.size),
+            },
+            other => other.into(),
+        })
     }
 
-    /// The published checkpoint, as signed.
+    /// The path of a proof that entry `index` is in the published head.
+    pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>> {
+        self.inclusion_in(index, self.head.size)
+    }
+
+    /// The path of a proof that entry `index` is in the head that was published at `size` entries.
+    pub fn inclusion_in(&self, index: u64, size: u64) -> Result<Vec<Hash>> {
+        Ok(inclusion_proof(index, size, &self.reader())?)
+    }
+
+    /// The tiles of the published head, for proofs about it and about any head before it.
+    pub fn reader(&self) -> impl TileReader + '_ {
+        Disk { dir: &self.dir, size: self.head.size }
+    }
+
+    /// The published checkpoint, as signed, with the cosignatures that it has so far.
     pub fn checkpoint(&self) -> Result<String> {
-        let path = self.dir.join("checkpoint");
+        let path = self.dir.join(CHECKPOINT);
         std::fs::read_to_string(&path).map_err(StoreError::io("read", &path))
+    }
+
+    /// The newest checkpoint that a quorum of witnesses cosigned; nothing before there is one.
+    pub fn witnessed(&self) -> Result<Option<String>> {
+        let path = self.dir.join(WITNESSED);
+        match std::fs::read_to_string(&path) {
+            Ok(note) => Ok(Some(note)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("read", &path)(e)),
+        }
+    }
+
+    /// Publishes a checkpoint of this log with cosignatures (tlog-cosignature v1.0.1): in place of the published one if that
+    /// is still the same head, and, with those of a quorum, as the newest witnessed one, which never goes back.
+    pub fn publish_cosigned(&self, note: &str, is_quorum: bool) -> Result<()> {
+        let cosigned = Note::parse(note)?;
+        let size = cosigned.text.parse::<Checkpoint>()?.size;
+        if is_quorum && self.witnessed()?.is_none_or(|before| size_of(&before) <= Some(size)) {
+            write_whole(&self.dir.join(WITNESSED), note.as_bytes(), 0o644)?;
+        }
+        let published = self.checkpoint()?;
+        if published != note && Note::parse(&published)?.text == cosigned.text {
+            write_whole(&self.dir.join(CHECKPOINT), note.as_bytes(), 0o644)?;
+        }
+        Ok(())
     }
 
     /// Published entries from `from` on, as [`Record`]s, at most one bundle of them; none where they were pruned.
@@ -253,6 +304,11 @@ impl TileReader for Disk<'_> {
     }
 }
 
+/// The size in a checkpoint, whoever signed it; nothing where it is none.
+fn size_of(note: &str) -> Option<u64> {
+    Some(Note::parse(note).ok()?.text.parse::<Checkpoint>().ok()?.size)
+}
+
 /// Below which entry the bundles were removed.
 fn read_pruned(dir: &Path) -> Result<u64> {
     let path = dir.join(PRUNED);
@@ -321,5 +377,9 @@ fn sync_filesystem(dir: &Path) -> Result<()> {
 }
 
 const READ_BYTES: usize = 4 << 20;
+/// The file of the signed head.
+const CHECKPOINT: &str = "checkpoint";
+/// The file of the newest checkpoint with the cosignatures of a quorum.
+pub(crate) const WITNESSED: &str = "checkpoint.witnessed";
 /// The file that says below which entry bundles are missing on purpose.
 const PRUNED: &str = "pruned";

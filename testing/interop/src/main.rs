@@ -8,6 +8,8 @@
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
 mod fault;
+mod identity;
+mod judges;
 mod manifest;
 mod mcp;
 mod process;
@@ -36,17 +38,29 @@ struct Judge {
 
 /// Every judge. Those of the log come last: they look at what the others left in it.
 const JUDGES: &[Judge] = &[
-    Judge { area: "spiffe", client: "spiffe-rust", version: "0.19", run: workload::judge },
-    Judge { area: "spiffe", client: "spiffe-python", version: "0.3", run: python::spiffe },
-    Judge { area: "x509", client: "openssl", version: "any", run: x509::judge },
+    Judge { area: "identity", client: "spiffe-rust", version: "0.19", run: workload::judge },
+    Judge { area: "identity", client: "spiffe-python", version: "0.3", run: python::spiffe },
+    Judge { area: "identity", client: "spiffe-go", version: "2.8", run: identity::go },
+    Judge { area: "identity", client: "spiffe-go-mtls", version: "2.8", run: identity::go_mtls },
+    Judge { area: "identity", client: "spiffe-go-federation", version: "2.8", run: identity::go_federation },
+    Judge { area: "identity", client: "spiffe-java", version: "0.8", run: identity::java },
+    Judge { area: "identity", client: "spiffe-java-mtls", version: "0.8", run: identity::java_mtls },
+    Judge { area: "identity", client: "envoy", version: "1.40", run: identity::envoy },
+    Judge { area: "identity", client: "openssl", version: "any", run: x509::judge },
+    Judge { area: "identity", client: "spiffe-rust-own-tests", version: "0.19", run: identity::own_tests },
+    // It changes the authority, which the tests above do not expect.
+    Judge { area: "identity", client: "spiffe-go-rotation", version: "2.8", run: identity::go_rotation },
     Judge { area: "mcp", client: "mcp-python-modern", version: "2.3", run: mcp::modern },
     Judge { area: "mcp", client: "mcp-python-legacy", version: "2.3", run: mcp::legacy },
     Judge { area: "mcp", client: "mcp-server-time", version: "2026", run: mcp::server_time },
     Judge { area: "oauth", client: "oauth-python", version: "2.15", run: python::oauth },
-    Judge { area: "tlog", client: "tlog-python", version: "1", run: python::tlog },
-    Judge { area: "tlog", client: "tlog_tiles", version: "0.2", run: tlog::tiles },
-    Judge { area: "tlog", client: "signed_note", version: "0.2", run: tlog::note },
-    Judge { area: "tlog", client: "ct-merkle", version: "0.3", run: tlog::tree },
+    Judge { area: "ledger", client: "tlog-python", version: "2", run: python::tlog },
+    Judge { area: "ledger", client: "go-sumdb-tlog", version: "0.33", run: judges::sumdb },
+    Judge { area: "ledger", client: "tessera-fsck", version: "1.0", run: judges::tessera },
+    Judge { area: "ledger", client: "auditor-page", version: "20", run: judges::page },
+    Judge { area: "ledger", client: "tlog_tiles", version: "0.2", run: tlog::tiles },
+    Judge { area: "ledger", client: "signed_note", version: "0.2", run: tlog::note },
+    Judge { area: "ledger", client: "ct-merkle", version: "0.3", run: tlog::tree },
 ];
 
 fn main() -> ExitCode {

@@ -16,11 +16,20 @@ pub struct Python<'a> {
     pub executable: &'a Path,
 }
 
+/// Another agent: its name, its executable, and the hint that tells it from others with the same one.
+pub type Program = (String, std::path::PathBuf, Option<String>);
+
 /// Writes the manifest for this executable, the Python interpreter if there is one, and the tool server's address.
-pub fn write(dir: &Path, own: &Path, python: Option<Python<'_>>, tools: &str) -> Result<()> {
+pub fn write(dir: &Path, own: &Path, python: Option<Python<'_>>, programs: &[Program], tools: &str) -> Result<()> {
     std::fs::create_dir_all(dir.join("policies"))?;
     let mut identities = String::from("identities:\n");
     identity(&mut identities, "agent/interop", own, &["invoke:tool:office/find_customer"])?;
+    for (name, executable, hint) in programs {
+        identity(&mut identities, name, executable, &["invoke:tool:office/find_customer"])?;
+        if let Some(hint) = hint {
+            writeln!(identities, "    hint: {hint}")?;
+        }
+    }
     let mut resources = OFFICE.replace("TOOLS", tools);
     if let Some(python) = python {
         identity(&mut identities, crate::world::PYTHON, python.executable, &["invoke:tool:office/*", "invoke:tool:clock/*"])?;

@@ -20,6 +20,8 @@ pub struct World {
     python: Option<PathBuf>,
     _server: Server,
     _tools: Server,
+    /// Another trust domain's bundle endpoint, written in Go.
+    _publisher: Option<Server>,
     /// The last to go: the servers write into it until they have ended.
     dir: tempfile::TempDir,
 }
@@ -31,6 +33,9 @@ pub struct Addresses {
     pub workload_api: String,
     /// `https://…`, the token endpoint's.
     pub issuer: String,
+    /// `http://…`, where the published log is served.
+    #[serde(default)]
+    pub ledger: Option<String>,
 }
 
 impl World {
@@ -50,11 +55,15 @@ impl World {
 
         let mut command = Command::new(&marque);
         command.arg("--json").arg("--state").arg(at.join("state")).args(["serve", "--administrator", ALICE]);
-        command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--ledger", "127.0.0.1:0"]);
+        let publisher = publisher(at)?;
+        if publisher.is_some() {
+            command.arg("--config").arg(at.join("marque.toml"));
+        }
         let server = Server::start("server", &mut command, at)?;
         let addresses = serde_json::from_str(&server.line()?)?;
 
-        let world = Self { addresses, marque, python, _server: server, _tools: tools, dir };
+        let world = Self { addresses, marque, python, _server: server, _tools: tools, _publisher: publisher, dir };
         world.marque(&["secret", "set", "office-key"], KEY)?;
         world.marque(&["person", "add", BOB], "")?;
         world.apply(&address)?;
@@ -66,8 +75,45 @@ impl World {
         let python = self.python.as_deref().map(|python| Ok::<_, Fault>((python, interpreter(python)?))).transpose()?;
         let dir = self.dir().join("manifest");
         let python = python.as_ref().map(|(program, executable)| manifest::Python { program, executable });
-        manifest::write(&dir, &own, python, tools)?;
+        let programs = self.programs()?;
+        manifest::write(&dir, &own, python, &programs, tools)?;
         self.marque(&["apply", "-f", &dir.display().to_string()], "").map(drop)
+    }
+
+    /// The executables of other agents, as far as they are here: name, path, hint.
+    fn programs(&self) -> Result<Vec<(String, PathBuf, Option<String>)>> {
+        let mut programs = Vec::new();
+        std::fs::create_dir_all(self.dir().join("programs"))?;
+        if let Some(go) = variable("MARQUE_GO_SPIFFE") {
+            for name in [GO, GO_PEER] {
+                std::fs::copy(go.join("spiffe"), self.program(name))?;
+                programs.push((name.to_owned(), self.program(name), None));
+            }
+        }
+        if variable("MARQUE_JAVA").is_some() {
+            let found = finish(Command::new("sh").args(["-c", "readlink -f \"$(command -v java)\""]), "")?.well("java")?;
+            programs.push((JAVA.to_owned(), PathBuf::from(found.output.trim()), None));
+        }
+        if let Some(python) = &self.python {
+            let client = client_file("x").with_file_name("../envoy/envoy_client.py");
+            let found = finish(Command::new(python).arg(client).arg("executable"), "")?.well("envoy")?;
+            programs.push((ENVOY.to_owned(), PathBuf::from(found.output.trim()), None));
+            // Two identities of one process, which the crate's own tests expect.
+            for name in ["myservice", "myservice2"] {
+                programs.push((name.to_owned(), self.program("myservice"), Some(name.to_owned())));
+            }
+        }
+        Ok(programs)
+    }
+
+    /// Where the executable of an agent is.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir().join("programs").join(name.replace('/', "-"))
+    }
+
+    /// The path of the Workload API's socket.
+    pub fn workload_socket(&self) -> PathBuf {
+        PathBuf::from(self.addresses.workload_api.trim_start_matches("unix://"))
     }
 
     /// A directory for whatever a judge needs.
@@ -129,6 +175,25 @@ impl World {
     }
 }
 
+/// Starts a foreign trust domain's bundle endpoint, and writes the configuration that federates with it (`https_spiffe`).
+fn publisher(at: &Path) -> Result<Option<Server>> {
+    let Some(go) = variable("MARQUE_GO_SPIFFE") else { return Ok(None) };
+    let dir = at.join("federated");
+    std::fs::create_dir_all(&dir)?;
+    let mut command = Command::new(go.join("spiffe"));
+    command.args(["publish", FEDERATED]).arg(&dir);
+    let server = Server::start("bundle endpoint", &mut command, at)?;
+    let line: Value = serde_json::from_str(&server.line()?)?;
+    let field = |name: &str| line.pointer(&format!("/ready/{name}")).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (url, endpoint, bundle) = (field("https_spiffe"), field("endpoint"), dir.join("bundle.json"));
+    let config = format!(
+        "[[federation]]\ntrust_domain = \"{FEDERATED}\"\nurl = \"{url}\"\nendpoint_id = \"{endpoint}\"\nbundle = {}\n",
+        serde_json::json!(bundle)
+    );
+    std::fs::write(at.join("marque.toml"), config)?;
+    Ok(Some(server))
+}
+
 /// The executable that the kernel sees when `python` runs: that of a virtual environment is another's.
 fn interpreter(python: &Path) -> Result<PathBuf> {
     let mut command = Command::new(python);
@@ -145,8 +210,17 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from)
 }
 
+/// The other trust domain.
+const FEDERATED: &str = "example-federated.org";
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
+/// The identities of the Go program, at either of its paths.
+pub const GO: &str = "agent/go";
+pub const GO_PEER: &str = "agent/go-peer";
+/// The identity of the Java program.
+pub const JAVA: &str = "agent/java";
+/// The identity of Envoy.
+pub const ENVOY: &str = "service/envoy";
 /// The identity of the Python clients.
 pub const PYTHON: &str = "agent/python";
 /// The tool server demands it, and only the gateway has it.

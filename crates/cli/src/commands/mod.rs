@@ -1,6 +1,8 @@
 //! The commands, a file per noun.
 
 mod apply;
+mod authority;
+mod export;
 mod identity;
 mod ledger;
 mod query;
@@ -65,7 +67,9 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Trace { file } => return trace::trace(&context, &file).await,
         Command::Records { task, identity, limit } => query::records(&context, task, identity, limit).await?,
         Command::Ledger(command) => return ledger::ledger(&context, command),
+        Command::Export(command) => export::export(&context, command).await?,
         Command::Views(_) => query::rebuild(&context).await?,
+        Command::Authority(command) => authority::authority(&context, command).await?,
         Command::Identity(command) => identity::identity(&context, command).await?,
         Command::Person(command) => identity::person(&context, command).await?,
         Command::Secret(command) => identity::secret(&context, command).await?,

@@ -1,6 +1,8 @@
 //! The administration API: JSON over HTTP on a Unix socket. The CLI and the console speak nothing else.
 
+mod authorities;
 mod control;
+mod export;
 mod inventory;
 mod query;
 
@@ -41,6 +43,7 @@ pub fn router(api: Api, peer: Option<Peer>) -> Router {
         .route("/v1/resources", get(inventory::resources))
         .route("/v1/tools/accept", post(inventory::accept_tool))
         .route("/v1/instances", get(inventory::instances))
+        .route("/v1/authorities", get(authorities::list).post(authorities::change))
         .route("/v1/people", get(inventory::people).post(inventory::add_person))
         .route("/v1/findings", get(inventory::findings))
         .route("/v1/secrets/{name}", put(inventory::store_secret))
@@ -56,6 +59,8 @@ pub fn router(api: Api, peer: Option<Peer>) -> Router {
         .route("/v1/records", get(query::records))
         .route("/v1/records/{id}", get(query::record))
         .route("/v1/trace", post(query::trace))
+        .route("/v1/exports", get(export::exports))
+        .route("/v1/ledger/export", get(export::export))
         .route("/v1/views/rebuild", post(control::rebuild_views))
         .layer(axum::extract::DefaultBodyLimit::max(16 << 20))
         .layer(axum::Extension(peer))

@@ -9,7 +9,7 @@ use marque_core::record::{Decided, Outcome};
 use marque_core::resource::{Action, ResourceId};
 use marque_core::task::Task;
 use marque_core::time::Timestamp;
-use marque_engine::{Access, Chain, EngineError, Trace};
+use marque_engine::{Access, Chain, Engine, EngineError, ExportStatus, Trace};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Api, Asked, Person, blocking};
@@ -27,9 +27,13 @@ pub struct Status {
     resources: usize,
     tasks: usize,
     epoch: u64,
+    /// How far the exports are, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exports: Vec<ExportStatus>,
 }
 
 pub async fn status(State(api): State<Api>, _: Person) -> Answer<Status> {
+    let exports = blocking(&api.engine, Engine::export_status).await?;
     let entries = api.engine.log_size();
     let state = api.engine.state();
     Ok(Json(Status {
@@ -43,6 +47,7 @@ pub async fn status(State(api): State<Api>, _: Person) -> Answer<Status> {
         resources: state.resources.len(),
         tasks: state.tasks.len(),
         epoch: state.epoch.0,
+        exports,
     }))
 }
 

@@ -15,7 +15,7 @@
 mod subject;
 mod veil;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -45,6 +45,8 @@ pub struct Vault {
 struct Subjects {
     by_pseudonym: HashMap<PersonId, Arc<Subject>>,
     pseudonyms: HashMap<PersonId, PersonId>,
+    /// Who was erased: they never get a key again.
+    erased: HashSet<PersonId>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -115,7 +117,13 @@ impl Vault {
         let mut subjects = self.subjects.write().unwrap_or_else(PoisonError::into_inner);
         subjects.by_pseudonym.remove(&pseudonym);
         subjects.pseudonyms.retain(|_, p| *p != pseudonym);
+        subjects.erased.insert(pseudonym);
         Ok(())
+    }
+
+    /// Says who was erased, as the log has it: what still names them leaves nothing of them behind.
+    pub fn bar(&self, pseudonyms: impl IntoIterator<Item = PersonId>) {
+        self.subjects.write().unwrap_or_else(PoisonError::into_inner).erased.extend(pseudonyms);
     }
 
     /// The key of a digest in the index of contents: nobody can look a guess up without the log's own key.
@@ -162,6 +170,9 @@ impl Vault {
         let pseudonym = self.pseudonym(person);
         if let Some(known) = subjects.by_pseudonym.get(&pseudonym) {
             return Ok((pseudonym, Some(Arc::clone(known))));
+        }
+        if subjects.erased.contains(&pseudonym) {
+            return Ok((pseudonym, None));
         }
         let subject = Subject::fresh(person.clone(), fill);
         let mut nonce = [0; 12];

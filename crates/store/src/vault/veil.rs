@@ -51,14 +51,18 @@ impl Vault {
             let mut kept = Map::new();
             for field in fields {
                 let mut take = |pointer: &str, slot: &mut Value| {
-                    if let (Some(key), Value::String(text)) = (&key, &*slot) {
-                        let commitment = commit(&key.salt(&id, pointer), text);
-                        kept.insert(pointer.to_owned(), std::mem::replace(slot, Value::String(commitment)));
+                    if let Value::String(text) = &*slot {
+                        // Of somebody who was erased the content goes, and a salt that nobody keeps stays unknown.
+                        let salt = key.as_ref().map_or_else(|| passing(fill), |key| key.salt(&id, pointer));
+                        let commitment = commit(&salt, text);
+                        let content = std::mem::replace(slot, Value::String(commitment));
+                        if key.is_some() {
+                            kept.insert(pointer.to_owned(), content);
+                        }
                     }
                 };
                 each(&mut value, &format!("/what{field}"), "", &mut take);
             }
-            // Somebody who was erased leaves nothing new behind.
             if let Some(key) = key.filter(|_| !kept.is_empty()) {
                 private = sealed(&key, &pseudonym, &id, event, kept)?;
             }
@@ -136,6 +140,13 @@ fn commit(salt: &[u8; 16], text: &str) -> String {
     };
     let commitment = Sha256::new().chain_update(salt).chain_update(digest).finalize();
     marque_core::Commitment::from_bytes(commitment.into()).to_string()
+}
+
+/// A salt for once.
+fn passing(fill: Fill<'_>) -> [u8; 16] {
+    let mut salt = [0; 16];
+    fill(&mut salt);
+    salt
 }
 
 /// `pseudonym, 16 bytes | nonce, 12 bytes | sealed JSON`.

@@ -1,6 +1,7 @@
 //! Views: tables for queries. A projection of the log that can be dropped and rebuilt; every answer says how far it
 //! covers.
 
+mod erase;
 mod project;
 mod queries;
 
@@ -123,11 +124,15 @@ impl Views {
         let opened = self.opened(&kept)?;
         let (tables, index) = (covers(db)?, self.index.covers());
         self.index.feed(opened.iter().filter(|(i, _)| *i >= index).map(|(i, event)| (*i, event)), below)?;
+        if tables < below {
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?1)", [below])?;
+        }
         project(db, opened.iter().filter(|(i, _)| *i >= tables), below)
     }
 
-    /// Entries from `next` on: from the log's segments, or from the tiles where those have been retired.
-    fn entries(&self, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+    /// Durable entries from `next` on, as the log keeps them, about two mebibytes at most: from the log's segments, or from
+    /// the tiles where those have been retired; none at the end and where they were pruned.
+    pub fn entries(&self, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         if next >= self.log.first() {
             let entries = self.log.read(next, READ_BYTES)?;
             if !entries.is_empty() {
@@ -178,8 +183,9 @@ impl Views {
 fn project<'a>(db: &mut Connection, entries: impl Iterator<Item = &'a (u64, Event)>, covered: u64) -> Result<()> {
     let tx = db.transaction()?;
     let mut last_moment = 0;
+    let pruned = tx.query_row("SELECT value FROM meta WHERE name = 'pruned'", [], |row| row.get(0)).optional()?.unwrap_or(0);
     for (index, event) in entries {
-        project::event(&tx, *index, event)?;
+        project::event(&tx, *index, event, pruned)?;
         last_moment = last_moment.max(event.ts.micros());
     }
     tx.execute("UPDATE meta SET value = ?1 WHERE name = 'last' AND value < ?1", [last_moment])?;
@@ -221,5 +227,5 @@ fn make(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 const READ_BYTES: usize = 2 << 20;

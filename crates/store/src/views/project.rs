@@ -9,9 +9,12 @@ use serde::Serialize;
 
 use crate::error::Result;
 
-/// Projects one event, of which everything that may be read here has been put back.
-pub(super) fn event(db: &Connection, seq: u64, event: &Event) -> Result<()> {
-    observer(db, seq, event)?;
+/// Projects one event, of which everything that may be read here has been put back. Below `pruned` only some entries were
+/// kept.
+pub(super) fn event(db: &Connection, seq: u64, event: &Event, pruned: u64) -> Result<()> {
+    if seq >= pruned {
+        observer(db, seq, event, pruned)?;
+    }
     if seq.is_multiple_of(MOMENTS) {
         db.prepare_cached("INSERT OR REPLACE INTO moments VALUES (?1, ?2)")?.execute(params![seq, event.ts.micros()])?;
     }
@@ -113,11 +116,16 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event) -> Result<()> {
 }
 
 /// Notes an observer's number, and what is missing before it.
-fn observer(db: &Connection, seq: u64, event: &Event) -> Result<()> {
+fn observer(db: &Connection, seq: u64, event: &Event, pruned: u64) -> Result<()> {
     let Some(observer) = event.obs.map(|o| o.to_string()) else { return Ok(()) };
     let last: Option<u64> =
         db.prepare_cached("SELECT last FROM observers WHERE id = ?1")?.query_row([&observer], |row| row.get(0)).optional()?;
-    let expected = last.unwrap_or(0).saturating_add(1);
+    let expected = match last {
+        Some(last) => last.saturating_add(1),
+        // Whoever is first met behind what was let go may have numbered some of that: those numbers are not missing.
+        None if pruned > 0 => event.iseq,
+        None => 1,
+    };
     if event.iseq > expected {
         db.prepare_cached("INSERT OR REPLACE INTO gaps VALUES (?1, ?2, ?3, ?4)")?.execute(params![
             observer,
@@ -138,7 +146,8 @@ fn task(db: &Connection, seq: u64, task: &Task, elevation: Option<String>) -> Re
     db.prepare_cached("INSERT OR REPLACE INTO tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, NULL, ?8, ?9)")?.execute(params![
         task.id.to_string(),
         seq,
-        task.parent.map(|p| p.to_string()),
+        // The task of an approval has no parent, and hangs from the one that was held.
+        task.parent.or(task.lineage.last().copied()).map(|p| p.to_string()),
         task.actor.to_string(),
         task.principal.to_string(),
         task.started.micros(),

@@ -64,6 +64,16 @@ impl Views {
         Ok(())
     }
 
+    /// The events to replay from entry `from` on and below `below`, in order, at most `most` of them: for a fold of the
+    /// past, which goes on beside everything else.
+    pub fn replayed(&self, from: u64, below: u64, most: u32) -> Result<Vec<(u64, Event)>> {
+        let db = self.lock();
+        let sql = "SELECT seq, body FROM events WHERE replayed = 1 AND seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3";
+        let mut statement = db.prepare_cached(sql)?;
+        let rows = statement.query_map(params![from, below, most], |row| Ok((row.get(0)?, body(row, 1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// How many calls were allowed under each task, ended or not.
     pub fn usage(&self) -> Result<Vec<(Task, u64)>> {
         let db = self.lock();
@@ -131,7 +141,7 @@ impl Views {
         Ok(self.one(sql, params![moment.micros()], |row| row.get(0))?.unwrap_or(0))
     }
 
-    /// The task and every task below it.
+    /// The task and every task that hangs from it: those that were delegated, and those that an approval started.
     pub fn descendants(&self, task: TaskId) -> Result<Vec<TaskId>> {
         let db = self.lock();
         let sql = "WITH RECURSIVE below (id) AS (SELECT ?1 UNION SELECT t.id FROM tasks t JOIN below b ON t.parent = b.id) \

@@ -1,7 +1,7 @@
 -- The views: a projection of the log, dropped and rebuilt at will. One text for SQLite and PostgreSQL.
 BEGIN;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
-INSERT INTO meta VALUES ('schema', 4), ('covers', 0), ('last', 0);
+INSERT INTO meta VALUES ('schema', 5), ('covers', 0), ('last', 0);
 
 -- Events that are replayed at start, and refusals, by their index in the log.
 CREATE TABLE events (seq BIGINT PRIMARY KEY, kind TEXT NOT NULL, ts BIGINT NOT NULL, said_by TEXT NOT NULL, replayed INTEGER NOT NULL, body TEXT NOT NULL);
