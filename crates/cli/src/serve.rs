@@ -74,7 +74,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
             let api = Api { engine: Arc::clone(&engine), launches: Some(Arc::clone(&launches)) };
             http(stream, router(api, Some(peer)))
         }) => {}
-        () = unix_connections(workload_socket, |stream, peer| http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, None))) => {}
+        () = unix_connections(workload_socket, |stream, peer| http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, launches.of(peer.pid)))) => {}
         () = token_endpoint(control, &tls, &engine) => {}
         () = mutual_tls(gateway, &tls, &door) => {}
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ParseError;
 use crate::id::{InstanceId, TaskId};
+use crate::node::NodeName;
 use crate::revocation::Epoch;
 use crate::spiffe::SpiffeId;
 use crate::time::Timestamp;
@@ -60,7 +61,7 @@ as_text!(Selector);
 pub struct Attestation {
     /// Which attestor looked: `unix`, `launched`, `oidc`.
     pub method: String,
-    /// The process, on this host.
+    /// The process, on its host.
     pub pid: u32,
     /// The kernel's start time of the process in clock ticks since boot: with the pid, it names one process for good.
     pub started: u64,
@@ -70,6 +71,9 @@ pub struct Attestation {
     /// no process, and its pid is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The node whose process it is, and who looked at it; without, it is of the server's own host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
 }
 
 /// One running copy of an identity. Credentials go to instances, never to definitions.

@@ -1,13 +1,16 @@
 //! Events: everything that ever happened, in one closed list. An event is durable in the log, or it did not happen.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Artifact;
-use crate::attestation::Instance;
+use crate::attestation::{Instance, Selector};
 use crate::elevation::Elevation;
 use crate::id::{ElevationId, EventId, InstanceId, ObserverId, RecordId, TaskId};
 use crate::identity::{Identity, Lifecycle};
 use crate::lease::Lease;
+use crate::node::{Admission, NodeName};
 use crate::record::{Decided, Outcome};
 use crate::resource::{Resource, ResourceId};
 use crate::revocation::{Epoch, Target};
@@ -164,6 +167,35 @@ pub enum Body {
     /// A process asked for an identity and got none.
     AttestationRefused {
         /// Why, with the selectors that were seen.
+        why: String,
+    },
+    /// A node may join.
+    NodeTokenMade {
+        /// Which.
+        node: NodeName,
+        /// SHA-256 of its join token; 256 random bits, so that the digest gives nothing away.
+        token: Digest,
+        /// Until when the token admits.
+        expires: Timestamp,
+    },
+    /// A node was admitted, or its SVID renewed.
+    NodeJoined {
+        /// Which.
+        node: NodeName,
+        /// How it proved that it is.
+        how: Admission,
+        /// What is known of it by that.
+        selectors: BTreeSet<Selector>,
+        /// The serial number of the X.509-SVID that it was given.
+        certificate: String,
+        /// Until when that counts.
+        expires: Timestamp,
+    },
+    /// A node was banned, for good: its SVIDs count no longer, nor does any copy that it attested.
+    NodeBanned {
+        /// Which.
+        node: NodeName,
+        /// Why.
         why: String,
     },
     /// A task started.
@@ -330,9 +362,11 @@ impl Body {
                 "/outcome/contents/*/prints",
             ],
             Self::ElevationRequested { .. } => &["/elevation/call/arguments", "/elevation/sight"],
-            Self::ElevationRefused { .. } | Self::Revoked { .. } | Self::IdentityMoved { .. } | Self::AuthorityStepped { .. } => {
-                &["/why"]
-            }
+            Self::ElevationRefused { .. }
+            | Self::Revoked { .. }
+            | Self::IdentityMoved { .. }
+            | Self::NodeBanned { .. }
+            | Self::AuthorityStepped { .. } => &["/why"],
             Self::ArtifactAttested { .. } => &["/artifact/name", "/artifact/content", "/artifact/inputs/*"],
             Self::LedgerRead { .. } => &["/query"],
             _ => &[],
@@ -353,6 +387,9 @@ impl Body {
             Self::InstanceAttested { .. } => "instance_attested",
             Self::InstanceEnded { .. } => "instance_ended",
             Self::AttestationRefused { .. } => "attestation_refused",
+            Self::NodeTokenMade { .. } => "node_token_made",
+            Self::NodeJoined { .. } => "node_joined",
+            Self::NodeBanned { .. } => "node_banned",
             Self::TaskStarted { .. } => "task_started",
             Self::TaskFinished { .. } => "task_finished",
             Self::LeaseIssued { .. } => "lease_issued",

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PersonId;
 use crate::attestation::Selector;
+use crate::node::NodeName;
 use crate::resource::{ResourceId, ResourceKind};
 use crate::revocation::Epoch;
 use crate::scope::Scope;
@@ -101,6 +102,9 @@ pub struct Identity {
     /// each have a hint of their own may match one process together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The nodes that may serve it, `server` being the server's own host; without any, that one alone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub nodes: BTreeSet<NodeName>,
     /// The most it may ever hold.
     pub ceiling: Scope,
     /// Where it is in its life.
@@ -120,5 +124,13 @@ impl Identity {
     /// An identity without selectors matches nothing (INVARIANT (I7 unknown is No)).
     pub fn matches(&self, observed: &BTreeSet<Selector>) -> bool {
         !self.selectors.is_empty() && self.selectors.is_subset(observed)
+    }
+
+    /// Whether a node, or without one the server's own host, may serve it.
+    pub fn runs_on(&self, node: Option<&NodeName>) -> bool {
+        match node {
+            Some(node) => self.nodes.contains(node),
+            None => self.nodes.is_empty() || self.nodes.iter().any(NodeName::is_server),
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! | Identity | [`identity::Identity`] | a registered non-human principal with a SPIFFE ID, an owner and a ceiling |
 //! | Instance | [`attestation::Instance`] | one running copy of an identity, as attested |
 //! | Selector | [`attestation::Selector`] | one observed fact about a process |
+//! | Node | [`node::Node`] | another host on which the Workload API is served |
 //! | Resource | [`resource::Resource`] | what is acted on: dataset, tool, model, service, output |
 //! | Action | [`resource::Action`] | the verb, from a closed list |
 //! | Scope | [`scope::Scope`] | a set of grants; a lattice with `covers` and `meet`, no union |
@@ -38,6 +39,7 @@ pub mod finding;
 pub mod id;
 pub mod identity;
 pub mod lease;
+pub mod node;
 pub mod record;
 pub mod resource;
 pub mod revocation;

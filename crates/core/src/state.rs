@@ -12,6 +12,7 @@ use crate::event::{Body, Event};
 use crate::id::{ElevationId, InstanceId, LeaseId, TaskId};
 use crate::identity::{Identity, Lifecycle};
 use crate::lease::Lease;
+use crate::node::{JoinToken, Node, NodeName};
 use crate::resource::{Resource, ResourceId};
 use crate::revocation::{Epoch, Target};
 use crate::spiffe::{SpiffeId, TrustDomain};
@@ -36,6 +37,8 @@ pub struct State {
     pub policy_files: BTreeMap<String, String>,
     /// The names in force and the digest over them.
     pub policy: Option<(Vec<String>, Digest)>,
+    /// Other hosts on which the Workload API is served, banned ones too: a banned name is never used again.
+    pub nodes: BTreeMap<NodeName, Node>,
     /// Processes that have not ended.
     pub instances: BTreeMap<InstanceId, Instance>,
     /// Tasks that have not ended.
@@ -69,6 +72,12 @@ pub enum Dead {
     /// The identity is not active.
     #[error("`{0}` is {1}")]
     NotActive(SpiffeId, Lifecycle),
+    /// The node was banned.
+    #[error("node `{0}` is banned")]
+    Banned(NodeName),
+    /// The identity is not for the host on which it was attested.
+    #[error("`{0}` is not for {1}")]
+    NotThere(SpiffeId, String),
 }
 
 impl State {
@@ -104,6 +113,15 @@ impl State {
             Body::InstanceEnded { instance } => {
                 self.instances.remove(instance);
             }
+            Body::NodeTokenMade { node, token, expires } => {
+                let token = JoinToken { digest: *token, expires: *expires };
+                self.nodes.entry(node.clone()).or_default().token = Some(token);
+            }
+            Body::NodeJoined { node, how, selectors, certificate, expires } => {
+                let node = self.nodes.entry(node.clone()).or_default();
+                node.admit(*how, selectors, event.ts, (certificate.as_str(), *expires));
+            }
+            Body::NodeBanned { node, .. } => self.nodes.entry(node.clone()).or_default().ban(event.ts),
             Body::TaskStarted { task } => {
                 self.tasks.insert(task.id, task.clone());
             }
@@ -221,8 +239,25 @@ impl State {
     pub fn check_instance(&self, id: InstanceId) -> Result<&Instance, Dead> {
         let instance = self.instances.get(&id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
         self.not_revoked(Target::Instance(id), instance.epoch)?;
-        self.check_identity(&instance.identity, instance.epoch)?;
+        let identity = self.check_identity(&instance.identity, instance.epoch)?;
+        let node = instance.attestation.node.as_ref();
+        if let Some(name) = node {
+            self.check_node(name)?;
+        }
+        if !identity.runs_on(node) {
+            let place = node.map_or_else(|| "the server's own host".to_owned(), |name| format!("node `{name}`"));
+            return Err(Dead::NotThere(identity.id.clone(), place));
+        }
         Ok(instance)
+    }
+
+    /// Whether a node has joined and is not banned.
+    pub fn check_node(&self, name: &NodeName) -> Result<&Node, Dead> {
+        let node = self.nodes.get(name).ok_or_else(|| Dead::Unknown(format!("node {name}")))?;
+        if node.banned.is_some() {
+            return Err(Dead::Banned(name.clone()));
+        }
+        node.joined.map(|_| node).ok_or_else(|| Dead::Unknown(format!("node {name}")))
     }
 
     /// Whether an identity is active, and nothing that carries `epoch` of it has been revoked.

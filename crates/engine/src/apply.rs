@@ -69,6 +69,8 @@ impl Engine {
                 Ok((changes, bodies))
             })
             .await?;
+        // An identity may be for other nodes now.
+        self.ended.send_modify(|n| *n = n.wrapping_add(1));
         Ok(Applied { changes, policy })
     }
 
@@ -125,6 +127,10 @@ impl Engine {
 
     fn identity(&self, state: &State, spec: &IdentitySpec, bodies: &mut Vec<Body>, changes: &mut Vec<Change>) -> Result<()> {
         let id = self.trust_domain.join(&format!("/{}", spec.name))?;
+        // By these names the server, its gateway and its nodes are known: whoever had one could pass for them.
+        if spec.name == OWN_NAMES || spec.name.starts_with(&format!("{OWN_NAMES}/")) {
+            return Err(EngineError::Invalid(format!("`{id}` cannot be registered: names below `{OWN_NAMES}` are Marque's own")));
+        }
         let old = state.identities.get(&id);
         self.not_erased(state, &spec.owner)?;
         let lifecycle = match old.map(|o| o.state) {
@@ -146,6 +152,7 @@ impl Engine {
             purpose: spec.purpose.clone(),
             selectors: spec.selectors.clone(),
             hint: spec.hint.clone(),
+            nodes: spec.nodes.clone(),
             ceiling: spec.ceiling.clone(),
             state: lifecycle,
             epoch: old.map_or(state.epoch, |o| o.epoch),
@@ -157,6 +164,8 @@ impl Engine {
         Ok(())
     }
 }
+
+const OWN_NAMES: &str = "marque";
 
 fn unique(what: &str, names: impl Iterator<Item = String>) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use marque_core::Digest;
 use marque_core::attestation::{Attestation, Instance, Selector};
 use marque_core::event::{Body, By};
 use marque_core::id::{InstanceId, LeaseId, TaskId};
@@ -27,6 +28,44 @@ pub struct Launch {
     pub pid: u32,
     /// The launcher's start time, which with the pid names one process for good.
     pub started: u64,
+    /// What is known of every process of this launch besides what is seen of it.
+    pub selectors: BTreeSet<Selector>,
+}
+
+/// What a launcher tells of what it starts.
+///
+/// The launcher measures, and the server takes its word: it is a person's own process, and the agent is not started yet.
+/// A measured file can still be changed before the agent reads it, by whoever may write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The launcher's user, as the kernel named it.
+    pub uid: Option<u32>,
+    /// SHA-256 of the command and its arguments, joined by NUL.
+    pub argv: Option<Digest>,
+    /// SHA-256 of each file that was measured: a model, a prompt pack.
+    pub artifacts: BTreeSet<Digest>,
+}
+
+impl Launch {
+    /// The launch with what its launcher told of it.
+    pub fn told(mut self, told: &Told) -> Result<Self> {
+        if told.artifacts.len() > MAX_ARTIFACTS {
+            return Err(EngineError::Invalid(format!("a launch has at most {MAX_ARTIFACTS} artifacts")));
+        }
+        let hex = |digest: &Digest| hex::encode(digest.as_bytes());
+        let uid = told.uid.map(|uid| ("launcher_uid", uid.to_string()));
+        let argv = told.argv.as_ref().map(|digest| ("argv_sha256", hex(digest)));
+        let artifacts = told.artifacts.iter().map(|digest| ("artifact_sha256", hex(digest)));
+        for (key, value) in uid.into_iter().chain(argv).chain(artifacts) {
+            self.selectors.insert(Selector::new("launched", key, value)?);
+        }
+        Ok(self)
+    }
+
+    /// Whether the launcher started a process, at any depth, and is still the process it was.
+    pub fn holds(&self, pid: u32) -> bool {
+        descends_from(pid, self.pid) && start_time(self.pid).ok() == Some(self.started)
+    }
 }
 
 /// What was seen of a process that connected.
@@ -44,7 +83,9 @@ impl Engine {
             return Err(EngineError::Invalid(format!("task `{task}` is for `{}`, not for `{identity}`", running.actor)));
         }
         let started = start_time(pid).map_err(|source| EngineError::Read { what: format!("process {pid}"), source })?;
-        Ok(Launch { identity: identity.clone(), task, pid, started })
+        let named = Selector::new("launched", "identity", identity.short())?;
+        let selectors = BTreeSet::from([named, Selector::new("launched", "task", task)?]);
+        Ok(Launch { identity: identity.clone(), task, pid, started, selectors })
     }
 
     /// Looks at a process (blocking: it may hash an executable).
@@ -70,12 +111,17 @@ impl Engine {
     pub async fn attest_all(&self, observed: Observed, launch: Option<&Launch>) -> Result<Vec<Instance>> {
         let mut attestation = observed.0;
         if let Some(launch) = launch {
-            if !descends(attestation.pid, launch) {
+            if !launch.holds(attestation.pid) {
                 return Err(EngineError::Forbidden(format!("process {} was not started by this launch", attestation.pid)));
             }
             attestation.method = "launched".into();
-            attestation.selectors.insert(Selector::new("launched", "identity", launch.identity.short())?);
+            attestation.selectors.extend(launch.selectors.iter().cloned());
         }
+        self.attest_seen(attestation, launch).await
+    }
+
+    /// The instances of a process of which this was seen, here or on the node that it names.
+    pub(crate) async fn attest_seen(&self, attestation: Attestation, launch: Option<&Launch>) -> Result<Vec<Instance>> {
         let by = By::System;
         let refused = match self.commit(by, |state, cx| attested(state, cx, &attestation, launch)).await {
             Err(error @ (EngineError::NoIdentity(_) | EngineError::Ambiguous(_))) => error,
@@ -118,11 +164,13 @@ impl Engine {
     /// Notes that processes have ended: their instances hold nothing any more.
     pub(crate) async fn reap(&self) -> Result<()> {
         let ended: Vec<InstanceId> = {
-            let state = self.state();
             let now = self.now();
-            let over = |i: &&Instance| match i.attestation.until {
-                Some(until) => now >= until,
-                None => start_time(i.attestation.pid).ok() != Some(i.attestation.started),
+            let state = self.state();
+            let over = |i: &&Instance| match (&i.attestation.node, i.attestation.until) {
+                // Of its processes a node tells; one that is silent shows nothing any more.
+                (Some(node), _) => self.is_silent(node, now),
+                (None, Some(until)) => now >= until,
+                (None, None) => start_time(i.attestation.pid).ok() != Some(i.attestation.started),
             };
             state.instances.values().filter(over).map(|i| i.id).collect()
         };
@@ -146,8 +194,11 @@ fn attested(
     attestation: &Attestation,
     launch: Option<&Launch>,
 ) -> Result<(Vec<Instance>, Vec<Body>)> {
+    if let Some(node) = &attestation.node {
+        state.check_node(node)?;
+    }
     let mut moves = (Vec::new(), Vec::new());
-    for identity in identify(state, &attestation.selectors, launch)? {
+    for identity in identify(state, attestation, launch)? {
         let (instance, event) = one(state, cx, attestation, identity, launch.map(|l| l.task));
         moves.0.push(instance);
         moves.1.extend(event);
@@ -165,7 +216,8 @@ fn one(
 ) -> (Instance, Option<Body>) {
     let same = |i: &&Instance| {
         let (a, b) = (&i.attestation, attestation);
-        i.identity == identity.id && i.task == task && a.pid == b.pid && a.started == b.started && a.selectors == b.selectors
+        let process = (a.pid, a.started, &a.node) == (b.pid, b.started, &b.node);
+        i.identity == identity.id && i.task == task && process && a.selectors == b.selectors
     };
     if let Some(known) = state.instances.values().filter(same).find(|i| state.check_instance(i.id).is_ok()) {
         return (known.clone(), None);
@@ -181,9 +233,11 @@ fn one(
     (instance.clone(), Some(Body::InstanceAttested { instance }))
 }
 
-/// The active identities whose selectors were all seen: one, or several that a hint of their own tells apart.
-fn identify<'a>(state: &'a State, seen: &BTreeSet<Selector>, launch: Option<&Launch>) -> Result<Vec<&'a Identity>> {
-    let considered = |i: &&Identity| launch.is_none_or(|l| l.identity == i.id);
+/// The active identities for the place where the process was seen whose selectors were all seen: one, or several that a
+/// hint of their own tells apart.
+fn identify<'a>(state: &'a State, attestation: &Attestation, launch: Option<&Launch>) -> Result<Vec<&'a Identity>> {
+    let (seen, node) = (&attestation.selectors, attestation.node.as_ref());
+    let considered = |i: &&Identity| i.runs_on(node) && launch.is_none_or(|l| l.identity == i.id);
     let fits = |i: &&Identity| i.state == Lifecycle::Active && i.matches(seen);
     let found: Vec<&Identity> = state.identities.values().filter(considered).filter(fits).collect();
     if found.is_empty() {
@@ -196,7 +250,5 @@ fn identify<'a>(state: &'a State, seen: &BTreeSet<Selector>, launch: Option<&Lau
     Err(EngineError::Ambiguous(found.iter().map(|i| format!("`{}`", i.id)).collect::<Vec<_>>().join(", ")))
 }
 
-/// Whether a process was started by the launcher, at any depth, and the launcher is still the same process.
-fn descends(pid: u32, launch: &Launch) -> bool {
-    descends_from(pid, launch.pid) && start_time(launch.pid).ok() == Some(launch.started)
-}
+/// More files than a launch has models and prompt packs.
+const MAX_ARTIFACTS: usize = 64;

@@ -82,6 +82,7 @@ pub struct Permit {
     task: TaskId,
     instance: InstanceId,
     principal: PersonId,
+    entry: u64,
     engine: Option<Arc<Engine>>,
 }
 
@@ -95,6 +96,11 @@ impl Permit {
     /// The record that permits it.
     pub fn record(&self) -> RecordId {
         self.record
+    }
+
+    /// The index of its entry in the log: see [`Engine::receipt_now`].
+    pub fn entry(&self) -> u64 {
+        self.entry
     }
 
     /// Whether nothing that it hangs from has been revoked since.
@@ -192,7 +198,7 @@ impl Engine {
             let (Some((record, (task, principal), outcome)), Some(pending)) = (recorded, pending) else { continue };
             // The permit exists from here on, so that a caller who goes away while the disk is written leaves an
             // abandoned record; it is handed out only when its decision is durable.
-            let verdict = match outcome {
+            let mut verdict = match outcome {
                 Recorded::Deny(reasons) => Verdict::Deny { record, reasons },
                 Recorded::Hold(elevation, reasons) => Verdict::Hold { record, elevation, reasons },
                 Recorded::Allow => Verdict::Proceed(Permit {
@@ -201,10 +207,15 @@ impl Engine {
                     task,
                     instance: facts.instance,
                     principal,
+                    entry: 0,
                     engine: Some(Arc::clone(self)),
                 }),
             };
-            pending.await?;
+            let first = pending.await?;
+            if let Verdict::Proceed(permit) = &mut verdict {
+                // What is allowed is one event.
+                permit.entry = first;
+            }
             return Ok(verdict);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use marque_core::PersonId;
 use marque_core::attestation::Selector;
 use marque_core::identity::{Kind, Lifecycle};
+use marque_core::node::NodeName;
 use marque_core::resource::Resource;
 use marque_core::scope::Scope;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct IdentitySpec {
     /// What tells it apart from other identities of the same process: at most 1,024 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The nodes that may serve it, `server` being the server's own host; without any, that one alone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub nodes: BTreeSet<NodeName>,
     /// The most it may ever hold.
     pub ceiling: Scope,
     /// Proposed or active.

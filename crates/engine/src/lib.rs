@@ -6,6 +6,7 @@
 
 mod access;
 mod apply;
+mod artifacts;
 mod attest;
 mod authorities;
 mod authorize;
@@ -21,21 +22,26 @@ mod exchange;
 mod followers;
 mod issue;
 mod keys;
+mod nodes;
 mod observe;
 mod oidc;
 mod open;
 mod passage;
+mod query;
+mod receipt;
 mod refusals;
 mod retention;
 mod revoke;
 mod secrets;
+mod serving;
 mod svids;
 mod tasks;
 mod tick;
 mod trace;
 
 pub use apply::{Applied, Change, ChangeKind};
-pub use attest::{Launch, Observed};
+pub use artifacts::{ArtifactRequest, Attested};
+pub use attest::{Launch, Observed, Told};
 pub use authorities::{AuthorityVerb, AuthorityView};
 pub use authorize::{ActionRequest, Permit, Verdict};
 pub use caller::{Caller, Workload, certificate_thumbprint};
@@ -47,21 +53,31 @@ pub use error::{EngineError, Result};
 pub use exchange::{Exchange, Exchanged, TokenType};
 pub use followers::{Batch, Export, ExportFormat, ExportStatus, Follower, Framing, Limits, Piece, Rendering};
 pub use issue::{IssuedX509, ValidatedJwt};
-pub use observe::{observe, owner_of_connection, start_time};
+pub use nodes::{NodePeer, NodeProof, NodeToken, NodeView};
+pub use observe::{Connections, Observer, observe, parent_of, start_time};
 pub use oidc::TrustedIssuer;
 pub use open::{Engine, Options};
 pub use passage::Passage;
+pub use query::{
+    AccessAt, CredentialHistory, CredentialUse, Ended, Entry, Follow, HeldLease, Holder, Order, Page, Query, TaskCredential,
+    TaskCredentials,
+};
+pub use receipt::{RECEIPT_INTERVAL, Receipt, ReceiptOf};
 pub use retention::{PruneRequest, Pruning, Retention, SHORTEST_RETENTION};
 pub use revoke::Revoked;
 pub use secrets::InjectedSecret;
+pub use serving::{Identified, NodeSight, NodeSync};
 pub use svids::HeldX509;
 pub use tasks::TaskRequest;
 pub use trace::{Chain, Found, FoundReceipt, Hint, InclusionProof, Trace, TraceClass, TraceSpan, TraceStep};
 
 pub use marque_core::state::State;
 pub use marque_policy::{Access, PolicyError};
+pub use marque_store::vault::Opening;
 pub use marque_store::views::{HeldElevation, RecordRow, TaskRow};
 pub use marque_svid::oidc::IssuerUrl;
+pub use marque_svid::x509pop::{Answer as PopAnswer, Challenge as PopChallenge, PopKey, PopVerifier};
 pub use marque_svid::{
-    AuthorityId, Bundle, BundleSet, EndpointUrl, KeyKind, Profile, Relationship, RotationPolicy, UpstreamCa,
+    AuthorityId, Bundle, BundleSet, EndpointUrl, KeyKind, Profile, Relationship, RotationPolicy, SecretText, UpstreamCa,
+    X509Svid,
 };

@@ -1,9 +1,14 @@
 //! Looking at a process from outside: what the kernel says, never what the process says of itself.
 
+mod cgroup;
+mod connection;
+mod names;
+
+pub use connection::Connections;
+
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
-use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,23 +16,43 @@ use std::sync::{Mutex, PoisonError};
 
 use marque_core::Digest;
 use marque_core::attestation::{Attestation, Selector};
+use names::Names;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{EngineError, Result};
 
-/// Remembers digests of executables that have not changed, so that a second look is cheap.
-#[derive(Debug, Default)]
+/// Remembers what files say that have not changed, so that a second look is cheap.
+#[derive(Debug)]
 pub struct Observer {
     digests: Mutex<HashMap<FileKey, Digest>>,
+    users: Names,
+    groups: Names,
 }
 
 /// Names one content of one file: device, inode, size, and the times of its last change.
-type FileKey = (u64, u64, u64, i64, i64, i64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct FileKey(u64, u64, u64, i64, i64, i64);
+
+impl FileKey {
+    fn of(meta: &Metadata) -> Self {
+        Self(meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ctime_nsec() ^ meta.ctime())
+    }
+}
+
+/// A selector's three parts.
+type Fact = (&'static str, &'static str, String);
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self { digests: Mutex::default(), users: Names::of("/etc/passwd"), groups: Names::of("/etc/group") }
+    }
+}
 
 impl Observer {
-    /// What can be seen of the process `pid`: user and group, executable path, SHA-256 of the executable.
+    /// What can be seen of the process `pid`: user and groups with their names, executable path and its SHA-256, control
+    /// groups and systemd unit. Numbers, path and digest are always seen; of the others, what there is.
     ///
     /// A pidfd is held from before the first look to after the last: were the number given to another process in
     /// between, the pidfd's process would have ended, and the look is refused.
@@ -49,16 +74,28 @@ impl Observer {
         }
         selectors.insert(Selector::new("unix", "path", exe.display())?);
         selectors.insert(Selector::new("unix", "sha256", hex::encode(digest.as_bytes()))?);
+        let cgroup = std::fs::read_to_string(proc.join("cgroup")).unwrap_or_default();
+        let more = self.named(&status).into_iter().chain(cgroup::facts(&cgroup));
+        // What cannot be written as a selector is not claimed.
+        selectors.extend(more.filter_map(|(attestor, key, value)| Selector::new(attestor, key, value).ok()));
         if ended(&held).map_err(gone)? {
             return Err(gone(std::io::Error::new(std::io::ErrorKind::NotFound, "it ended while it was looked at")));
         }
-        Ok(Attestation { method: "unix".into(), pid, started, selectors, until: None })
+        Ok(Attestation { method: "unix".into(), pid, started, selectors, until: None, node: None })
+    }
+
+    /// The names of user and group, and the supplementary groups.
+    fn named(&self, status: &str) -> Vec<Fact> {
+        let name = |names: &Names, field| effective(status, field).and_then(|number| names.get(number));
+        let user = name(&self.users, "Uid:").map(|name| ("unix", "user", name));
+        let group = name(&self.groups, "Gid:").map(|name| ("unix", "group", name));
+        let more = supplementary(status).map(|gid| ("unix", "supplementary_gid", gid.to_owned()));
+        user.into_iter().chain(group).chain(more).collect()
     }
 
     fn digest(&self, path: &Path) -> std::io::Result<Digest> {
         let mut file = File::open(path)?;
-        let meta = file.metadata()?;
-        let key = (meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ctime_nsec() ^ meta.ctime());
+        let key = FileKey::of(&file.metadata()?);
         if let Some(known) = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(*known);
         }
@@ -98,29 +135,6 @@ pub fn parent_of(pid: u32) -> std::io::Result<u32> {
     stat_field(pid, 4).map(|parent| u32::try_from(parent).unwrap_or(0))
 }
 
-/// The process that holds the other end of a loopback TCP connection, among those that descend from `ancestor`.
-///
-/// `theirs` and `ours` are the addresses of the two ends. The kernel's table names the socket; only a process that has
-/// that very socket open is its owner, whatever it says.
-pub fn owner_of_connection(theirs: SocketAddrV4, ours: SocketAddrV4, ancestor: u32) -> std::io::Result<Option<u32>> {
-    let table = std::fs::read_to_string("/proc/net/tcp")?;
-    let address = |a: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(a.ip().octets()), a.port());
-    let (local, remote) = (address(theirs), address(ours));
-    let inode = table.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let matches = fields.get(1) == Some(&local.as_str()) && fields.get(2) == Some(&remote.as_str());
-        matches.then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))?
-    });
-    let Some(socket) = inode else { return Ok(None) };
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        if descends_from(pid, ancestor) && holds(&entry.path().join("fd"), &socket) {
-            return Ok(Some(pid));
-        }
-    }
-    Ok(None)
-}
-
 /// Whether `ancestor` started `pid`, at any depth.
 pub fn descends_from(pid: u32, ancestor: u32) -> bool {
     let mut at = pid;
@@ -132,11 +146,6 @@ pub fn descends_from(pid: u32, ancestor: u32) -> bool {
         }
     }
     false
-}
-
-fn holds(fds: &Path, socket: &str) -> bool {
-    let open = std::fs::read_dir(fds).into_iter().flatten().flatten();
-    open.into_iter().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == socket))
 }
 
 const MAX_ANCESTORS: usize = 64;
@@ -153,6 +162,12 @@ fn stat_field(pid: u32, field: usize) -> std::io::Result<u64> {
 /// The effective id of a line such as `Uid: real effective saved fs`.
 fn effective<'a>(status: &'a str, field: &str) -> Option<&'a str> {
     status.lines().find_map(|l| l.strip_prefix(field))?.split_ascii_whitespace().nth(1)
+}
+
+/// The numbers of a line such as `Groups: 4 24 1000`.
+fn supplementary(status: &str) -> impl Iterator<Item = &str> {
+    let line = status.lines().find_map(|l| l.strip_prefix("Groups:")).unwrap_or_default();
+    line.split_ascii_whitespace().filter(|gid| gid.parse::<u32>().is_ok())
 }
 
 fn unreadable() -> std::io::Error {
@@ -174,10 +189,29 @@ mod tests {
             format!("unix:sha256:{}", hex::encode(Sha256::digest(bytes))),
             format!("unix:uid:{}", rustix::process::geteuid().as_raw()),
         ];
-        for selector in expected {
+        let cgroup = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let cgroup = cgroup::facts(&cgroup).into_iter().map(|(attestor, key, value)| format!("{attestor}:{key}:{value}"));
+        let groups = rustix::process::getgroups().unwrap().into_iter();
+        let groups = groups.map(|gid| format!("unix:supplementary_gid:{}", gid.as_raw()));
+        for selector in expected.into_iter().chain(cgroup).chain(groups) {
             assert!(seen.selectors.iter().any(|s| s.as_str() == selector), "{selector} in {seen:?}");
         }
         assert_eq!(parent_of(pid).unwrap(), std::os::unix::process::parent_id());
         assert!(observe(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn names_and_groups_are_those_of_the_status() {
+        let folder = tempfile::tempdir().unwrap();
+        let (passwd, group) = (folder.path().join("passwd"), folder.path().join("group"));
+        std::fs::write(&passwd, "real:x:1:1::/:\nagent:x:2:2::/:\n").unwrap();
+        std::fs::write(&group, "staff:x:9:\n").unwrap();
+        let observer = Observer { users: Names::of(passwd), groups: Names::of(group), ..Observer::default() };
+        let status = "Name:\ta\nUid:\t1\t2\t2\t2\nGid:\t9\t9\t9\t9\nGroups:\t4 24 \n";
+        let named: Vec<String> = observer.named(status).into_iter().map(|(a, k, v)| format!("{a}:{k}:{v}")).collect();
+        let expected = ["unix:user:agent", "unix:group:staff", "unix:supplementary_gid:4", "unix:supplementary_gid:24"];
+        assert_eq!(named, expected);
+        let unnamed = "Uid:\t7\t7\t7\t7\nGid:\t7\t7\t7\t7\nGroups:\t\n";
+        assert!(observer.named(unnamed).is_empty(), "a number without a name has none, and there are no groups");
     }
 }

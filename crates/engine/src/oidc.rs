@@ -63,6 +63,7 @@ impl Engine {
             started: digest_number(&verified.digest),
             selectors: selectors(&verified)?,
             until: Some(until),
+            node: None,
         };
         self.attest(Observed(seen), None).await
     }

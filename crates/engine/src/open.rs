@@ -9,7 +9,7 @@ use marque_core::event::{Body, By};
 use marque_core::id::ObserverId;
 use marque_core::spiffe::TrustDomain;
 use marque_core::state::State;
-use marque_core::time::Timestamp;
+use marque_core::time::{Timestamp, Ttl};
 use marque_core::{Digest, PersonId};
 use marque_ledger::Signer;
 use marque_policy::Snapshot;
@@ -18,6 +18,7 @@ use marque_store::log::Log;
 use marque_store::tiles::Tiles;
 use marque_store::vault::Vault;
 use marque_store::views::Views;
+use marque_svid::x509pop::PopVerifier;
 use marque_svid::{AuthoritySet, BundleSet, RotationPolicy, UpstreamCa};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -30,6 +31,7 @@ use crate::erase;
 use crate::error::{EngineError, Result};
 use crate::followers::Register;
 use crate::keys;
+use crate::nodes::Nodes;
 use crate::observe::Observer;
 use crate::oidc::Issuers;
 use crate::refusals::Refusals;
@@ -49,6 +51,10 @@ pub struct Options {
     pub rotation: RotationPolicy,
     /// Who signs the trust domain's CAs; without, they sign themselves.
     pub upstream: Option<Arc<UpstreamCa>>,
+    /// How long a node may show what it holds without hearing from this server.
+    pub max_staleness: Ttl,
+    /// The CAs whose certificates admit nodes; without, only join tokens do.
+    pub node_roots: Option<Arc<PopVerifier>>,
     /// How long the contents of entries are kept; without, for good.
     pub retention: Option<Retention>,
 }
@@ -56,7 +62,16 @@ pub struct Options {
 impl Options {
     /// With keys that rotate by the default rules, below no upstream CA.
     pub fn new(trust_domain: TrustDomain, administrator: PersonId, issuer: String) -> Self {
-        Self { trust_domain, administrator, issuer, rotation: RotationPolicy::default(), upstream: None, retention: None }
+        Self {
+            trust_domain,
+            administrator,
+            issuer,
+            rotation: RotationPolicy::default(),
+            upstream: None,
+            max_staleness: Ttl::from_seconds(60),
+            node_roots: None,
+            retention: None,
+        }
     }
 }
 
@@ -80,6 +95,7 @@ pub struct Engine {
     pub(crate) observer: Observer,
     pub(crate) refusals: Refusals,
     pub(crate) svids: Svids,
+    pub(crate) nodes: Nodes,
     pub(crate) tiles: Arc<Mutex<Tiles>>,
     pub(crate) ended: watch::Sender<u64>,
     /// When the last checkpoint was signed, in microseconds of the engine's time.
@@ -142,6 +158,7 @@ impl Engine {
             observer: Observer::default(),
             refusals: Refusals::default(),
             svids: Svids::default(),
+            nodes: Nodes::default(),
             tiles,
             ended: watch::channel(0).0,
             published: AtomicI64::new(i64::MIN),

@@ -3,7 +3,7 @@
 use marque_core::artifact::Artifact;
 use marque_core::decision::Effect;
 use marque_core::elevation::Elevation;
-use marque_core::event::{Body, Event};
+use marque_core::event::{AuthorityStep, Body, Event};
 use marque_core::identity::Lifecycle;
 use marque_core::lease::Lease;
 use marque_core::record::{Decided, Ending, Outcome};
@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) lease: Option<String>,
     pub(crate) record: Option<String>,
     pub(crate) elevation: Option<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) authority: Option<String>,
     pub(crate) why: Option<String>,
 }
 
@@ -35,6 +37,13 @@ impl Facts {
         let none = Self::default();
         match &event.what {
             Body::LogStarted { .. } | Body::Gap { .. } => none,
+            Body::AuthorityStepped { authority, signs, why, .. } => {
+                // A key that is made by this step has no name yet.
+                let name = if authority.is_empty() { signs } else { authority };
+                Self { authority: text(name), why: text(why), ..none }
+            }
+            Body::NodeTokenMade { node, .. } | Body::NodeJoined { node, .. } => Self { node: text(node), ..none },
+            Body::NodeBanned { node, why } => Self { node: text(node), why: text(why), ..none },
             Body::PersonAdded { person, .. } => Self { person: text(person), ..none },
             Body::IdentityApplied { identity } => {
                 Self { identity: text(&identity.id), person: identity.owner.as_ref().and_then(text), ..none }
@@ -107,11 +116,11 @@ impl Facts {
             resource: text(&decided.resource),
             effect: Some(decided.effect.as_str()),
             policy: text(decided.policy),
-            class: None,
             lease: text(decided.lease),
             record: text(decided.record),
             elevation: decided.elevation.and_then(text),
             why: decided.reasons.first().and_then(|reason| text(&reason.text)),
+            ..Self::default()
         }
     }
 
@@ -162,6 +171,8 @@ impl Facts {
             &self.identity,
             &self.resource,
             &self.policy,
+            &self.node,
+            &self.authority,
             &self.person,
         ];
         narrowest.into_iter().find_map(Option::as_deref)
@@ -184,7 +195,12 @@ pub(crate) enum Severity {
 impl Severity {
     pub(crate) fn of(event: &Event) -> Self {
         match &event.what {
-            Body::Gap { .. } | Body::Revoked { .. } => Self::High,
+            Body::Gap { .. } | Body::Revoked { .. } | Body::NodeBanned { .. } => Self::High,
+            Body::AuthorityStepped { step, .. } => match step {
+                AuthorityStep::Revoked => Self::High,
+                AuthorityStep::Tainted => Self::Medium,
+                AuthorityStep::Prepared | AuthorityStep::Activated | AuthorityStep::Forgotten => Self::Information,
+            },
             Body::AttestationRefused { .. } | Body::IssueRefused { .. } => Self::Medium,
             Body::Decided(decided) => match decided.effect {
                 Effect::Allow => Self::Information,
@@ -212,6 +228,8 @@ impl Severity {
             | Body::PolicyActivated { .. }
             | Body::InstanceAttested { .. }
             | Body::InstanceEnded { .. }
+            | Body::NodeTokenMade { .. }
+            | Body::NodeJoined { .. }
             | Body::TaskStarted { .. }
             | Body::TaskFinished { .. }
             | Body::LeaseIssued { .. }
@@ -236,6 +254,9 @@ pub(crate) fn sentence(event: &Event) -> String {
             let Outcome { ending, status, bytes, .. } = outcome;
             return format!("{} {}: status {status}, {bytes} bytes", record, ending_word(*ending));
         }
+        Body::AuthorityStepped { step, signs, .. } => {
+            sentence = format!("the key that signs {signs} was {}", step_word(*step));
+        }
         Body::Gap { observer, from, to } => return format!("events {from} to {to} of {observer} are missing"),
         _ => {}
     }
@@ -243,6 +264,17 @@ pub(crate) fn sentence(event: &Event) -> String {
         sentence = format!("{sentence}: {subject}");
     }
     sentence
+}
+
+/// The step of a signing key as it is written in the log.
+pub(crate) const fn step_word(step: AuthorityStep) -> &'static str {
+    match step {
+        AuthorityStep::Prepared => "prepared",
+        AuthorityStep::Activated => "activated",
+        AuthorityStep::Tainted => "tainted",
+        AuthorityStep::Revoked => "revoked",
+        AuthorityStep::Forgotten => "forgotten",
+    }
 }
 
 /// The ending as it is written in the log.

@@ -79,6 +79,22 @@ impl Findings {
     }
 }
 
+/// What an audit found of another checkpoint of the same log: the last that witnesses cosigned is older than the newest, until
+/// they have cosigned that (tlog-witness v1.0.0).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Whether the log continues it (RFC 6962 §2.1.2).
+    pub consistency: Finding,
+    /// Whether a quorum of witnesses cosigned it (tlog-policy).
+    pub quorum: Finding,
+    /// Whether its newest cosignature is recent enough (tlog-proof, "Use of timestamps").
+    pub freshness: Finding,
+    /// How many entries it covers, if the log signed it.
+    pub size: Option<u64>,
+    /// Which witnesses cosigned, and when.
+    pub witnesses: Option<Verdict>,
+}
+
 /// Recomputes a log as [`verify_log`](crate::verify_log) does, and answers each question of the audit by itself (tlog-tiles
 /// v0.1.0, tlog-checkpoint v1.0.0, tlog-policy).
 ///
@@ -105,6 +121,19 @@ pub fn audit_log(files: &dyn LogFiles, audit: &Audit<'_>, on_entry: &mut OnEntry
 }
 
 impl Audit<'_> {
+    /// Judges a checkpoint that was published beside the newest one (RFC 6962 §2.1.2, tlog-policy).
+    pub fn anchor(&self, files: &dyn LogFiles, note: &str, newest: &Checkpoint) -> Anchor {
+        let witnesses = self.policy.map(|policy| policy.evaluate(note));
+        let times = witnesses.as_ref().and_then(|verdict| verdict.as_ref().ok()?.newest());
+        Anchor {
+            consistency: Audit { older: Some(note), ..*self }.consistency(files, newest),
+            quorum: witnesses.as_ref().map_or(Finding::NotAsked, quorum),
+            freshness: self.freshness(times),
+            size: Checkpoint::open(note, self.origin, self.verifiers).ok().map(|checkpoint| checkpoint.size),
+            witnesses: witnesses.and_then(Result::ok),
+        }
+    }
+
     /// Without a checkpoint that the log signed there is nothing to compare with.
     fn without_checkpoint(&self, report: Report) -> Findings {
         let unchecked = |is_asked: bool| match is_asked {

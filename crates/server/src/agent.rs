@@ -12,12 +12,18 @@ use crate::pb::sds::secret_discovery_service_server::SecretDiscoveryServiceServe
 use crate::pb::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use crate::sds::{self, Sds};
 use crate::serve::Peer;
+use crate::source::{Local, Source};
 use crate::workload::{self, WorkloadApi};
 
 /// Both services for one connection, whose peer the kernel named. What is of neither is answered `Unimplemented`.
 pub fn service(engine: Arc<Engine>, peer: Peer, launch: Option<Launch>) -> Agent {
-    let sds = sds::service(Arc::clone(&engine), peer, launch.clone());
-    Agent { workload: workload::service(engine, peer, launch), sds }
+    over(Local::of(engine, launch), peer)
+}
+
+/// The same over any source, such as the server that this node joined.
+pub fn over(source: Arc<dyn Source>, peer: Peer) -> Agent {
+    let sds = sds::service(Arc::clone(&source), peer);
+    Agent { workload: workload::service(source, peer), sds }
 }
 
 /// The services of one connection.

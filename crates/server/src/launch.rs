@@ -1,20 +1,22 @@
 //! Launches: the sockets of one `marque run`. They serve the launched processes and nobody else, and end with them.
 
+mod brought;
+
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use marque_core::id::LeaseId;
-use marque_engine::{Engine, EngineError, Launch, owner_of_connection};
+use marque_engine::{Connections, Engine, EngineError, Launch, parent_of};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
+use crate::agent;
 use crate::authority::AnyAuthority;
 use crate::serve::{bind_unix, http, pause_after, unix_connections};
-use crate::agent;
 
 /// What stands behind the listener of a launch: the gateway.
 pub trait Door: Send + Sync + 'static {
@@ -22,13 +24,18 @@ pub trait Door: Send + Sync + 'static {
     fn serve(&self, stream: TcpStream, lease: LeaseId) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// The addresses that a launched process is given. Neither is a secret.
+/// The addresses that a launched process is given. None is a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doorway {
     /// `SPIFFE_ENDPOINT_SOCKET`: `unix:///…`.
     pub workload_api: String,
-    /// The gateway's address: `http://127.0.0.1:…`.
-    pub gateway: String,
+    /// The gateway's address: `http://127.0.0.1:…`. An isolated launch has none here: it brings its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// An isolated launch: the Unix socket on which its first process hands over a listener on the loopback of its own
+    /// network namespace, where the gateway then serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<PathBuf>,
 }
 
 /// All launches.
@@ -36,7 +43,7 @@ pub struct Launches {
     engine: Arc<Engine>,
     dir: PathBuf,
     door: Arc<dyn Door>,
-    running: Mutex<HashMap<u32, tokio::task::AbortHandle>>,
+    running: Mutex<HashMap<u32, Launch>>,
 }
 
 impl std::fmt::Debug for Launches {
@@ -51,42 +58,59 @@ impl Launches {
         Self { engine, dir, door, running: Mutex::default() }
     }
 
+    /// The launch that a process belongs to: that of the nearest launcher above it.
+    pub fn of(&self, pid: u32) -> Option<Launch> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_empty() {
+            return None;
+        }
+        let above = |pid: &u32| parent_of(*pid).ok().filter(|parent| *parent > 1);
+        let mut ancestors = std::iter::successors(above(&pid), above).take(MAX_ANCESTORS);
+        ancestors.find_map(|ancestor| running.get(&ancestor).cloned())
+    }
+
     /// Opens the sockets of a launch. They close when the launcher ends.
-    pub async fn open(self: &Arc<Self>, launch: Launch) -> Result<Doorway, EngineError> {
+    ///
+    /// An isolated launch is in a network namespace of its own, where no address of this server can be reached: it hands
+    /// over a listener instead.
+    pub async fn open(self: &Arc<Self>, launch: Launch, isolated: bool) -> Result<Doorway, EngineError> {
         let failed = |what: &str| {
             let what = what.to_owned();
             move |source: std::io::Error| EngineError::Read { what, source }
         };
         let path = self.dir.join(format!("{}.sock", launch.pid));
         let socket = bind_unix(&path, 0o600).map_err(failed("the launch's socket"))?;
-        let gateway =
-            TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(failed("the launch's gateway"))?;
-        let address = gateway.local_addr().map_err(failed("the launch's gateway"))?;
+        let gate = path.with_extension("gate");
+        let entry = Entry::open(&gate, isolated).await.map_err(failed("the launch's gateway"))?;
         let held = pidfd(launch.pid).map_err(failed("the launcher"))?;
-        let doorway = Doorway { workload_api: format!("unix://{}", path.display()), gateway: format!("http://{address}") };
+        let workload_api = format!("unix://{}", path.display());
+        let doorway = Doorway { workload_api, gateway: entry.address(), hand_over: isolated.then(|| gate.clone()) };
 
         let launches = Arc::clone(self);
         let pid = launch.pid;
-        let serving = tokio::spawn(async move {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, launch.clone());
+        tokio::spawn(async move {
             tokio::select! {
                 () = workload_connections(Arc::clone(&launches.engine), socket, launch.clone()) => {}
-                () = Arc::clone(&launches).gateway_connections(gateway, launch) => {}
+                () = Arc::clone(&launches).gateway_connections(entry, launch) => {}
                 _ = held.readable() => {}
             }
             let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_file(&gate);
             launches.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         });
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, serving.abort_handle());
         Ok(doorway)
     }
 
-    async fn gateway_connections(self: Arc<Self>, listener: TcpListener, launch: Launch) {
+    async fn gateway_connections(self: Arc<Self>, entry: Entry, launch: Launch) {
+        let (listener, connections) = entry.listener(&launch).await;
+        let connections = Arc::new(connections);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (launches, launch) = (Arc::clone(&self), launch.clone());
+                    let (launches, launch, connections) = (Arc::clone(&self), launch.clone(), Arc::clone(&connections));
                     tokio::spawn(async move {
-                        match launches.attested(&stream, &launch).await {
+                        match launches.attested(&stream, connections, &launch).await {
                             Ok(lease) => launches.door.serve(stream, lease).await,
                             Err(error) => tracing::warn!(launcher = launch.pid, "a connection was refused: {}", error.chain()),
                         }
@@ -98,7 +122,7 @@ impl Launches {
     }
 
     /// Whose connection it is: that of a launched process, attested now.
-    async fn attested(&self, stream: &TcpStream, launch: &Launch) -> Result<LeaseId, EngineError> {
+    async fn attested(&self, stream: &TcpStream, connections: Arc<Connections>, launch: &Launch) -> Result<LeaseId, EngineError> {
         let unknown = || EngineError::Forbidden("the connection comes from no launched process".into());
         let _ = stream.set_nodelay(true);
         let (Ok(SocketAddr::V4(theirs)), Ok(SocketAddr::V4(ours))) = (stream.peer_addr(), stream.local_addr()) else {
@@ -107,12 +131,46 @@ impl Launches {
         let engine = Arc::clone(&self.engine);
         let launcher = launch.pid;
         let look = tokio::task::spawn_blocking(move || {
-            let owner = owner_of_connection(theirs, ours, launcher).ok().flatten().ok_or_else(unknown)?;
+            let owner = connections.owner(theirs, ours, launcher).ok().flatten().ok_or_else(unknown)?;
             engine.look(owner)
         });
         let seen = look.await.map_err(|_| unknown())??;
         let instance = self.engine.attest(seen, Some(launch)).await?;
         self.engine.gateway_session(&instance, launch.task).await
+    }
+}
+
+/// How the processes of a launch get to the gateway.
+enum Entry {
+    /// By a listener of this server.
+    Own(TcpListener, SocketAddr, Connections),
+    /// By the listener that is handed over here.
+    Brought(UnixListener),
+}
+
+impl Entry {
+    async fn open(gate: &Path, isolated: bool) -> std::io::Result<Self> {
+        if isolated {
+            return bind_unix(gate, 0o600).map(Self::Brought);
+        }
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let address = listener.local_addr()?;
+        Ok(Self::Own(listener, address, Connections::around(std::process::id())?))
+    }
+
+    fn address(&self) -> Option<String> {
+        match self {
+            Self::Own(_, address, _) => Some(format!("http://{address}")),
+            Self::Brought(_) => None,
+        }
+    }
+
+    /// The listener, with the connections of its network namespace.
+    async fn listener(self, launch: &Launch) -> (TcpListener, Connections) {
+        match self {
+            Self::Own(listener, _, connections) => (listener, connections),
+            Self::Brought(gate) => brought::listener(&gate, launch).await,
+        }
     }
 }
 
@@ -130,3 +188,5 @@ fn pidfd(pid: u32) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
         i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(|| std::io::Error::other("no process"))?;
     AsyncFd::new(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }
+
+const MAX_ANCESTORS: usize = 64;

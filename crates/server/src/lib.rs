@@ -14,6 +14,7 @@ mod oauth;
 pub mod pb;
 pub mod sds;
 mod serve;
+pub mod source;
 pub mod sinks;
 pub mod tls;
 pub mod workload;

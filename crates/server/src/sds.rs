@@ -8,8 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use marque_core::attestation::Instance;
-use marque_engine::{Engine, EngineError, Launch};
+use marque_engine::Identified;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
@@ -24,19 +23,19 @@ use crate::pb::sds::{
     Secret, SpiffeCertValidatorConfig, TlsCertificate, TypedExtensionConfig, data_source,
 };
 use crate::serve::Peer;
+use crate::source::{Changes, Source};
 use crate::workload;
 
 /// The service for one connection, whose peer the kernel named.
-pub fn service(engine: Arc<Engine>, peer: Peer, launch: Option<Launch>) -> SecretDiscoveryServiceServer<Sds> {
-    SecretDiscoveryServiceServer::new(Sds { engine, peer, launch })
+pub fn service(source: Arc<dyn Source>, peer: Peer) -> SecretDiscoveryServiceServer<Sds> {
+    SecretDiscoveryServiceServer::new(Sds { source, peer })
 }
 
 /// The Secret Discovery Service of one caller.
 #[derive(Clone, Debug)]
 pub struct Sds {
-    engine: Arc<Engine>,
+    source: Arc<dyn Source>,
     peer: Peer,
-    launch: Option<Launch>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -57,32 +56,27 @@ impl SecretDiscoveryService for Sds {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        let instances = self.attested().await?;
+        let copies = self.source.attest(self.peer).await?;
         let (tx, rx) = mpsc::channel(1);
-        tokio::spawn(self.clone().answer(request.into_inner(), instances, tx));
+        tokio::spawn(self.clone().answer(request.into_inner(), copies, tx));
         Ok(Response::new(Box::pin(workload::Updates::of(rx))))
     }
 
     async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
-        let instances = self.attested().await?;
-        Ok(Response::new(self.secrets(&instances, &request.into_inner().resource_names, 1).await?.0))
+        let copies = self.source.attest(self.peer).await?;
+        Ok(Response::new(self.secrets(&copies, &request.into_inner().resource_names, 1).await?.0))
     }
 }
 
 impl Sds {
-    async fn attested(&self) -> Result<Vec<Instance>, Status> {
-        workload::attested(&self.engine, self.peer, self.launch.as_ref()).await
-    }
-
     /// Answers what is asked, and again whenever it changes, until the caller is no longer who it was.
     async fn answer(
         self,
         mut requests: Streaming<DiscoveryRequest>,
-        instances: Vec<Instance>,
+        copies: Vec<Identified>,
         tx: mpsc::Sender<Result<DiscoveryResponse, Status>>,
     ) {
-        let mut ended = self.engine.watch_ended();
-        let mut bundles = self.engine.watch_bundles();
+        let Changes { mut ended, mut bundles } = self.source.changes();
         let mut names: Option<Vec<String>> = None;
         let mut wait = LONG;
         for version in 1_u64.. {
@@ -103,9 +97,8 @@ impl Sds {
                         _ => return,
                     },
                     _ = ended.changed() => {
-                        let dead = instances.iter().find_map(|i| self.engine.state().check_instance(i.id).err());
-                        if let Some(dead) = dead {
-                            let _ = tx.send(Err(Status::permission_denied(dead.to_string()))).await;
+                        if let Some(status) = self.source.ended(&copies) {
+                            let _ = tx.send(Err(status)).await;
                             return;
                         }
                     }
@@ -115,7 +108,7 @@ impl Sds {
                 }
             }
             let Some(wanted) = &names else { continue };
-            match self.secrets(&instances, wanted, version).await {
+            match self.secrets(&copies, wanted, version).await {
                 Ok((response, due)) => {
                     wait = due;
                     if tx.send(Ok(response)).await.is_err() {
@@ -133,7 +126,7 @@ impl Sds {
     /// The secrets of these names, and after how long they are to be looked at again.
     async fn secrets(
         &self,
-        instances: &[Instance],
+        copies: &[Identified],
         names: &[String],
         version: u64,
     ) -> Result<(DiscoveryResponse, Duration), Status> {
@@ -142,7 +135,7 @@ impl Sds {
         let mut wait = LONG;
         let mut resources = Vec::new();
         for name in names {
-            let (kind, due) = self.secret(instances, name).await?;
+            let (kind, due) = self.secret(copies, name).await?;
             wait = wait.min(due);
             let secret = Secret { name: name.clone(), r#type: Some(kind) };
             resources.push(prost_types::Any { type_url: SECRET.to_owned(), value: secret.encode_to_vec() });
@@ -153,33 +146,30 @@ impl Sds {
         Ok((response, wait))
     }
 
-    async fn secret(&self, instances: &[Instance], name: &str) -> Result<(Type, Duration), Status> {
-        let set = self.engine.authorities();
-        let own = self.engine.trust_domain().id().to_string();
-        if name == ROOT || name == own {
-            return Ok((validation(&set.bundle().x509_authorities), LONG));
+    async fn secret(&self, copies: &[Identified], name: &str) -> Result<(Type, Duration), Status> {
+        let bundles = self.source.bundles()?;
+        if name == ROOT {
+            return Ok((validation(&bundles.own.x509_authorities), LONG));
         }
+        let mut all = bundles.foreign.iter().chain([&bundles.own]);
         if name == ALL {
-            let foreign = self.engine.foreign_bundles();
-            let all = foreign.iter().chain([set.bundle()]);
             let domain = |b: &marque_engine::Bundle| TrustDomain {
                 name: b.trust_domain.to_string(),
                 trust_bundle: Some(inline(pem("CERTIFICATE", &b.x509_authorities).into_bytes())),
             };
             return Ok((spiffe_validation(all.map(domain).collect()), LONG));
         }
-        if let Some(bundle) = self.engine.foreign_bundles().iter().find(|b| b.trust_domain.id().to_string() == name) {
+        if let Some(bundle) = all.find(|b| b.trust_domain.id().to_string() == name) {
             return Ok((validation(&bundle.x509_authorities), LONG));
         }
-        let mine = instances.iter().find(|i| name == DEFAULT || i.identity.to_string() == name);
+        let mine = copies.iter().find(|copy| name == DEFAULT || copy.identity.to_string() == name);
         // Envoy waits for ever for what is left out, so it is told.
         let mine = mine.ok_or_else(|| Status::permission_denied(format!("`{}` is not this workload's", cut(name))))?;
-        let held = self.engine.current_x509_svid(mine).await.map_err(|e| unavailable(&e))?;
-        let svid = &held.issued.svid;
-        let left = held.due.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs();
+        let held = self.source.x509_svid(mine).await?;
+        let left = held.due.micros().saturating_sub(self.source.now().micros()).max(0).unsigned_abs();
         let certificate = TlsCertificate {
-            certificate_chain: Some(inline(pem("CERTIFICATE", &svid.chain).into_bytes())),
-            private_key: Some(inline(pem("PRIVATE KEY", std::slice::from_ref(&*svid.key_pkcs8)).into_bytes())),
+            certificate_chain: Some(inline(pem("CERTIFICATE", &held.chain).into_bytes())),
+            private_key: Some(inline(pem("PRIVATE KEY", std::slice::from_ref(&*held.key_pkcs8)).into_bytes())),
         };
         Ok((Type::TlsCertificate(certificate), Duration::from_micros(left).max(Duration::from_secs(1))))
     }
@@ -203,13 +193,6 @@ fn inline(bytes: Vec<u8>) -> DataSource {
 
 fn cut(name: &str) -> String {
     name.chars().take(100).collect()
-}
-
-fn unavailable(error: &EngineError) -> Status {
-    match error {
-        EngineError::Dead(dead) => Status::permission_denied(dead.to_string()),
-        error => Status::unavailable(error.to_string()),
-    }
 }
 
 const DEFAULT: &str = "default";

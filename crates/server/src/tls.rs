@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use marque_engine::{Engine, EngineError, Workload};
+use marque_engine::{Engine, EngineError, NodePeer, Workload};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
@@ -26,6 +26,8 @@ pub struct Client {
     pub thumbprint: Option<String>,
     /// The workload, if the certificate counts.
     pub workload: Option<Workload>,
+    /// The node, if the certificate is one's; whether it still counts, every call asks.
+    pub node: Option<NodePeer>,
 }
 
 /// Why there is no TLS.
@@ -71,9 +73,14 @@ impl Tls {
             Some(chain) => {
                 let chain: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
                 let thumbprint = chain.first().map(|leaf| marque_engine::certificate_thumbprint(leaf));
-                let workload = self.engine.authenticate_certificate(&chain);
-                let workload = workload.inspect_err(|e| tracing::warn!("a certificate was refused: {e}")).ok();
-                Client { thumbprint, workload }
+                let node = self.engine.authenticate_node(&chain).ok();
+                let workload = if node.is_some() {
+                    None
+                } else {
+                    let workload = self.engine.authenticate_certificate(&chain);
+                    workload.inspect_err(|e| tracing::warn!("a certificate was refused: {e}")).ok()
+                };
+                Client { thumbprint, workload, node }
             }
         };
         Ok((stream, client))

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use marque_core::attestation::Instance;
 use marque_core::spiffe::SpiffeId;
 use marque_core::time::Timestamp;
-use marque_engine::{AuthorityId, Engine, EngineError, Launch};
+use marque_engine::{AuthorityId, Identified};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::pb::workload as pb;
 use crate::pb::workload::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
 use crate::serve::Peer;
+use crate::source::{Bundles, Changes, Source};
 
 /// The gRPC service for one connection, whose peer the kernel named.
-pub fn service(engine: Arc<Engine>, peer: Peer, launch: Option<Launch>) -> SpiffeWorkloadApiServer<WorkloadApi> {
-    SpiffeWorkloadApiServer::new(WorkloadApi(Arc::new(Inner { engine, peer, launch })))
+pub fn service(source: Arc<dyn Source>, peer: Peer) -> SpiffeWorkloadApiServer<WorkloadApi> {
+    SpiffeWorkloadApiServer::new(WorkloadApi(Arc::new(Inner { source, peer })))
 }
 
 /// The Workload API of one caller.
@@ -29,9 +29,8 @@ pub struct WorkloadApi(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    engine: Arc<Engine>,
+    source: Arc<dyn Source>,
     peer: Peer,
-    launch: Option<Launch>,
 }
 
 /// A stream of full states.
@@ -59,20 +58,20 @@ impl SpiffeWorkloadApi for WorkloadApi {
     type FetchJWTBundlesStream = Updates<pb::JwtBundlesResponse>;
 
     async fn fetch_x509svid(&self, request: Request<pb::X509svidRequest>) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        let instances = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(instances).await
+        let copies = self.caller(&request).await?;
+        Arc::clone(&self.0).updates(copies).await
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let instances = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(instances).await
+        let copies = self.caller(&request).await?;
+        Arc::clone(&self.0).updates(copies).await
     }
 
     async fn fetch_jwtsvid(&self, request: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
-        let mut instances = self.caller(&request).await?;
+        let mut copies = self.caller(&request).await?;
         let asked = request.into_inner();
         if asked.audience.len() > MAX_AUDIENCE || asked.audience.iter().any(|a| a.len() > MAX_AUDIENCE_BYTES) {
             return Err(Status::invalid_argument(format!("at most {MAX_AUDIENCE} audiences of {MAX_AUDIENCE_BYTES} bytes")));
@@ -80,15 +79,15 @@ impl SpiffeWorkloadApi for WorkloadApi {
         if !asked.spiffe_id.is_empty() {
             let wanted: SpiffeId =
                 asked.spiffe_id.parse().map_err(|_| Status::invalid_argument("`spiffe_id` is not a SPIFFE ID"))?;
-            instances.retain(|i| i.identity == wanted);
-            if instances.is_empty() {
+            copies.retain(|copy| copy.identity == wanted);
+            if copies.is_empty() {
                 return Err(Status::permission_denied(format!("this workload is not `{wanted}`")));
             }
         }
         let mut svids = Vec::new();
-        for instance in &instances {
-            let svid = self.0.engine.jwt_svid(instance, &asked.audience).await.map_err(|e| status(&e))?;
-            svids.push(pb::Jwtsvid { spiffe_id: instance.identity.to_string(), svid, hint: self.0.hint(instance) });
+        for copy in &copies {
+            let svid = self.0.source.jwt_svid(copy, &asked.audience).await?;
+            svids.push(pb::Jwtsvid { spiffe_id: copy.identity.to_string(), svid, hint: copy.hint.clone() });
         }
         Ok(Response::new(pb::JwtsvidResponse { svids }))
     }
@@ -97,8 +96,8 @@ impl SpiffeWorkloadApi for WorkloadApi {
         &self,
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        let instances = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(instances).await
+        let copies = self.caller(&request).await?;
+        Arc::clone(&self.0).updates(copies).await
     }
 
     async fn validate_jwtsvid(
@@ -110,8 +109,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         if asked.audience.is_empty() || asked.svid.is_empty() {
             return Err(Status::invalid_argument("an audience and a JWT-SVID are needed"));
         }
-        let invalid = |e: EngineError| Status::invalid_argument(e.to_string());
-        let valid = self.0.engine.validate_any_jwt_svid(&asked.svid, Some(&asked.audience)).map_err(invalid)?;
+        let valid = self.0.source.validate(&asked.svid, &asked.audience).await?;
         let fields = valid.claims.iter().map(|(k, v)| (k.clone(), value(v))).collect();
         Ok(Response::new(pb::ValidateJwtsvidResponse {
             spiffe_id: valid.id.to_string(),
@@ -121,52 +119,25 @@ impl SpiffeWorkloadApi for WorkloadApi {
 }
 
 impl WorkloadApi {
-    /// The caller, attested now: an instance of each identity that it is. Every call carries `workload.spiffe.io: true`,
+    /// The caller, attested now: a copy of each identity that it is. Every call carries `workload.spiffe.io: true`,
     /// once (Endpoint §3, §6).
-    async fn caller<T>(&self, request: &Request<T>) -> Result<Vec<Instance>, Status> {
+    async fn caller<T>(&self, request: &Request<T>) -> Result<Vec<Identified>, Status> {
         let mut marks = request.metadata().get_all("workload.spiffe.io").iter();
         if marks.next().is_none_or(|v| v.as_bytes() != b"true") || marks.next().is_some() {
             return Err(Status::invalid_argument("the security header `workload.spiffe.io: true` is missing"));
         }
-        let Inner { engine, peer, launch } = &*self.0;
-        attested(engine, *peer, launch.as_ref()).await
+        self.0.source.attest(self.0.peer).await
     }
-}
-
-/// Who is at the other end of a connection, as it is now: an instance of each identity that it is.
-pub(crate) async fn attested(engine: &Arc<Engine>, peer: Peer, launch: Option<&Launch>) -> Result<Vec<Instance>, Status> {
-    let looking = Arc::clone(engine);
-    let look = tokio::task::spawn_blocking(move || looking.look(peer.pid)).await;
-    let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
-    // A process that has gone is nobody.
-    let seen = seen.map_err(|e| Status::permission_denied(e.chain()))?;
-    engine.attest_all(seen, launch).await.map_err(|e| status(&e))
 }
 
 impl Inner {
-    /// What tells an identity apart from the others of its process; empty where it is the only one.
-    fn hint(&self, instance: &Instance) -> String {
-        self.engine.state().identities.get(&instance.identity).and_then(|i| i.hint.clone()).unwrap_or_default()
-    }
-
-    fn domain(&self) -> String {
-        self.engine.trust_domain().id().to_string()
-    }
-
-    /// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1).
-    fn foreign_roots(&self) -> HashMap<String, Vec<u8>> {
-        let bundles = self.engine.foreign_bundles();
-        bundles.iter().map(|b| (b.trust_domain.id().to_string(), b.x509_authorities.concat())).collect()
-    }
-
     /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
     /// changes, when the authority that signed it is tainted. Ends the stream with `PermissionDenied` when the caller is no
     /// longer who it was (Workload API §4.3, §5.2.1).
-    async fn updates<T: Stated>(self: Arc<Self>, instances: Vec<Instance>) -> Result<Response<Updates<T>>, Status> {
+    async fn updates<T: Stated>(self: Arc<Self>, copies: Vec<Identified>) -> Result<Response<Updates<T>>, Status> {
         let (tx, rx) = mpsc::channel(1);
-        let mut ended = self.engine.watch_ended();
-        let mut bundles = self.engine.watch_bundles();
-        let mut state = T::fresh(&self, &instances).await?;
+        let Changes { mut ended, mut bundles } = self.source.changes();
+        let mut state = T::fresh(&*self.source, &copies).await?;
         tokio::spawn(async move {
             loop {
                 let rotate = state.rotate;
@@ -175,20 +146,20 @@ impl Inner {
                     return;
                 }
                 let next = loop {
-                    if let Some(status) = self.ended(&instances) {
+                    if let Some(status) = self.source.ended(&copies) {
                         break Err(status);
                     }
                     tokio::select! {
                         () = tx.closed() => return,
                         _ = ended.changed() => {}
                         _ = bundles.changed() => {
-                            let urgent = signed_by.as_ref().is_some_and(|id| !self.engine.x509_standing(id));
-                            tokio::time::sleep(jitter(&instances, if urgent { URGENT } else { CALM })).await;
-                            break T::fresh(&self, &instances).await;
+                            let urgent = signed_by.as_ref().is_some_and(|id| !self.is_good(id));
+                            tokio::time::sleep(jitter(&copies, if urgent { URGENT } else { CALM })).await;
+                            break T::fresh(&*self.source, &copies).await;
                         }
                         () = tokio::time::sleep(self.until(rotate)) => {
-                            if rotate.is_some_and(|at| self.engine.now() >= at) {
-                                break T::fresh(&self, &instances).await;
+                            if rotate.is_some_and(|at| self.source.now() >= at) {
+                                break T::fresh(&*self.source, &copies).await;
                             }
                         }
                     }
@@ -205,23 +176,20 @@ impl Inner {
         Ok(Response::new(Updates(rx)))
     }
 
-    /// The end of a stream whose caller is no longer one of the identities that it was.
-    fn ended(&self, instances: &[Instance]) -> Option<Status> {
-        let state = self.engine.state();
-        let dead = instances.iter().find_map(|i| state.check_instance(i.id).err())?;
-        Some(Status::permission_denied(dead.to_string()))
+    fn is_good(&self, authority: &AuthorityId) -> bool {
+        self.source.bundles().is_ok_and(|bundles| bundles.good.contains(authority))
     }
 
     /// How long to sleep before it is time to rotate, or to look at the time again.
     fn until(&self, rotate: Option<Timestamp>) -> Duration {
-        let left = |at: Timestamp| at.micros().saturating_sub(self.engine.now().micros()).max(0).unsigned_abs();
+        let left = |at: Timestamp| at.micros().saturating_sub(self.source.now().micros()).max(0).unsigned_abs();
         rotate.map_or(IDLE, |at| Duration::from_micros(left(at))).min(IDLE)
     }
 }
 
-/// A part of `most` that differs from one instance to the next: when a bundle changes, not everybody comes at once.
-fn jitter(instances: &[Instance], most: Duration) -> Duration {
-    let bytes = instances.first().map(|i| i.id.to_bytes()).unwrap_or_default();
+/// A part of `most` that differs from one copy to the next: when a bundle changes, not everybody comes at once.
+fn jitter(copies: &[Identified], most: Duration) -> Duration {
+    let bytes = copies.first().map(|copy| copy.instance.to_bytes()).unwrap_or_default();
     let tail = bytes.last_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b));
     most.mul_f64(f64::from(tail) / f64::from(u16::MAX))
 }
@@ -238,67 +206,60 @@ struct Current<T> {
 /// A kind of stream, each message of which is the full state (Workload API §4.3).
 #[tonic::async_trait]
 trait Stated: Sized + Send + 'static {
-    async fn fresh(inner: &Inner, instances: &[Instance]) -> Result<Current<Self>, Status>;
+    async fn fresh(source: &dyn Source, copies: &[Identified]) -> Result<Current<Self>, Status>;
 }
 
 #[tonic::async_trait]
 impl Stated for pb::X509svidResponse {
-    async fn fresh(inner: &Inner, instances: &[Instance]) -> Result<Current<Self>, Status> {
-        let bundle = inner.engine.authorities().bundle().x509_authorities.concat();
+    async fn fresh(source: &dyn Source, copies: &[Identified]) -> Result<Current<Self>, Status> {
         let (mut svids, mut rotate, mut signed_by) = (Vec::new(), None, None);
-        for instance in instances {
-            let held = inner.engine.current_x509_svid(instance).await.map_err(|e| status(&e))?;
-            let svid = &held.issued.svid;
+        for copy in copies {
+            let held = source.x509_svid(copy).await?;
             svids.push(pb::X509svid {
-                spiffe_id: svid.id.to_string(),
-                x509_svid: svid.chain.concat(),
-                x509_svid_key: svid.key_pkcs8.to_vec(),
-                bundle: bundle.clone(),
-                hint: inner.hint(instance),
+                spiffe_id: copy.identity.to_string(),
+                x509_svid: held.chain.concat(),
+                x509_svid_key: held.key_pkcs8.to_vec(),
+                bundle: Vec::new(),
+                hint: copy.hint.clone(),
             });
             rotate = Some(rotate.map_or(held.due, |at: Timestamp| at.min(held.due)));
-            signed_by = Some(svid.authority.clone());
+            signed_by = Some(held.authority);
         }
-        let message = Self { svids, crl: Vec::new(), federated_bundles: inner.foreign_roots() };
+        // After the SVIDs: an authority that signed one of them is in the bundle.
+        let bundles = source.bundles()?;
+        let bundle = bundles.own.x509_authorities.concat();
+        svids.iter_mut().for_each(|svid| svid.bundle.clone_from(&bundle));
+        let message = Self { svids, crl: Vec::new(), federated_bundles: foreign_roots(&bundles) };
         Ok(Current { message, rotate, signed_by })
     }
 }
 
 #[tonic::async_trait]
 impl Stated for pb::X509BundlesResponse {
-    async fn fresh(inner: &Inner, _: &[Instance]) -> Result<Current<Self>, Status> {
-        let mut bundles = inner.foreign_roots();
-        bundles.insert(inner.domain(), inner.engine.authorities().bundle().x509_authorities.concat());
+    async fn fresh(source: &dyn Source, _: &[Identified]) -> Result<Current<Self>, Status> {
+        let known = source.bundles()?;
+        let mut bundles = foreign_roots(&known);
+        bundles.insert(known.own.trust_domain.id().to_string(), known.own.x509_authorities.concat());
         Ok(Current { message: Self { crl: Vec::new(), bundles }, rotate: None, signed_by: None })
     }
 }
 
 #[tonic::async_trait]
 impl Stated for pb::JwtBundlesResponse {
-    async fn fresh(inner: &Inner, _: &[Instance]) -> Result<Current<Self>, Status> {
-        let own = inner.engine.authorities().bundle().jwt_jwks_json().map_err(|e| status(&e.into()))?;
-        let mut bundles = HashMap::from([(inner.domain(), own.into_bytes())]);
-        for foreign in inner.engine.foreign_bundles().iter() {
-            let jwks = foreign.jwt_jwks_json().map_err(|e| status(&e.into()))?;
-            bundles.insert(foreign.trust_domain.id().to_string(), jwks.into_bytes());
+    async fn fresh(source: &dyn Source, _: &[Identified]) -> Result<Current<Self>, Status> {
+        let known = source.bundles()?;
+        let mut bundles = HashMap::new();
+        for bundle in known.foreign.iter().chain([&known.own]) {
+            let jwks = bundle.jwt_jwks_json().map_err(|e| Status::unavailable(e.to_string()))?;
+            bundles.insert(bundle.trust_domain.id().to_string(), jwks.into_bytes());
         }
         Ok(Current { message: Self { bundles }, rotate: None, signed_by: None })
     }
 }
 
-/// The status of an error (Endpoint §6 and appendix A).
-fn status(error: &EngineError) -> Status {
-    let code = match error {
-        EngineError::NoIdentity(_) | EngineError::Ambiguous(_) | EngineError::Forbidden(_) | EngineError::Dead(_) => {
-            Code::PermissionDenied
-        }
-        EngineError::Invalid(_) | EngineError::Parse(_) => Code::InvalidArgument,
-        _ => Code::Unavailable,
-    };
-    if code == Code::Unavailable {
-        tracing::error!("a Workload API call failed: {}", error.chain());
-    }
-    Status::new(code, error.to_string())
+/// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1).
+fn foreign_roots(bundles: &Bundles) -> HashMap<String, Vec<u8>> {
+    bundles.foreign.iter().map(|b| (b.trust_domain.id().to_string(), b.x509_authorities.concat())).collect()
 }
 
 /// A JSON value as protobuf's.

@@ -280,6 +280,9 @@ pub fn terms(event: &Event, each: &mut dyn FnMut(Field, &str)) {
         | Body::LedgerRead { .. }
         | Body::Gap { .. }
         | Body::AuthorityStepped { .. }
+        | Body::NodeTokenMade { .. }
+        | Body::NodeJoined { .. }
+        | Body::NodeBanned { .. }
         | Body::Pruned { .. } => {}
     }
 }

@@ -10,6 +10,7 @@ mod error;
 pub mod index;
 pub mod log;
 mod private;
+pub mod published;
 pub mod record;
 pub mod runs;
 pub mod tiles;

@@ -88,6 +88,7 @@ impl Asker {
             purpose: "Plans the weekly customer report".into(),
             selectors: BTreeSet::new(),
             hint: None,
+            nodes: BTreeSet::new(),
             ceiling: "invoke:tool:office/*".parse()?,
             state: Lifecycle::Active,
             epoch: Epoch(0),

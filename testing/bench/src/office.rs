@@ -73,6 +73,7 @@ pub fn identity(name: &str, selector: Selector, ceiling: &str) -> Result<Identit
         purpose: "to be measured".into(),
         selectors: BTreeSet::from([selector]),
         hint: None,
+        nodes: BTreeSet::new(),
         ceiling: ceiling.parse()?,
         state: Lifecycle::Active,
     })
@@ -192,7 +193,7 @@ impl Agent {
     async fn start(engine: &Arc<Engine>, name: &str) -> Result<Self> {
         let pid = std::process::id();
         let selectors = BTreeSet::from([selector(name)?]);
-        let seen = Attestation { method: "unix".into(), pid, started: start_time(pid)?, selectors, until: None };
+        let seen = Attestation { method: "unix".into(), pid, started: start_time(pid)?, selectors, until: None, node: None };
         let instance = engine.attest(Observed(seen), None).await?;
         let issued = engine.x509_svid(&instance).await?;
         let chain: Vec<&[u8]> = issued.svid.chain.iter().map(Vec::as_slice).collect();

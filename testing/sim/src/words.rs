@@ -155,6 +155,7 @@ fn identity_spec(rng: &mut Rng, name: &str) -> IdentitySpec {
         purpose: "to be simulated".into(),
         selectors: BTreeSet::from([selector(name)]),
         hint: None,
+        nodes: BTreeSet::new(),
         ceiling,
         state: if rng.chance(85) { Lifecycle::Active } else { Lifecycle::Proposed },
     }

@@ -34,7 +34,8 @@ fn print_trace(context: &Context<'_>, found: &Trace) {
         TraceClass::Weak => output.paint(Tone::Waiting, "resembles, which is no attribution"),
         TraceClass::None => output.paint(Tone::Bad, "not found"),
     };
-    output.line(format!("{}  {how}, in a ledger of {} entries", found.digest, found.covers));
+    let pruned = if found.pruned > 0 { format!("; the first {} are let go", found.pruned) } else { String::new() };
+    output.line(format!("{}  {how}, in a ledger of {} entries{pruned}", found.digest, found.covers));
     found.chains.iter().for_each(|chain| print_chain(context, chain));
 }
 

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde_saphyr::{DuplicateKeyPolicy, Error, Location, MessageFormatter as _, Options, Spanned, UserMessageFormatter};
 
 use super::ManifestError;
-use super::schema::{DATASET, GRANT, NAME, PERSON, RESOURCE, SECRET, SELECTOR, VARIABLE};
+use super::schema::{DATASET, GRANT, NAME, NODE, PERSON, RESOURCE, SECRET, SELECTOR, VARIABLE};
 
 /// A text and where it stands.
 pub(super) type Text = Spanned<String>;
@@ -52,6 +52,9 @@ pub(super) struct RawIdentity {
     /// What tells it apart from other identities of the same process, which each need one: at most 1,024 bytes.
     #[schemars(with = "Option<String>", extend("minLength" = 1, "maxLength" = 1024))]
     pub(super) hint: Option<Text>,
+    /// The nodes whose processes may be it; `server` is the server's own host, which is the only one when left out.
+    #[schemars(with = "Option<Vec<String>>", extend("items" = { "type": "string", "pattern": NODE }))]
+    pub(super) nodes: Option<Vec<Text>>,
     /// The most it may ever hold: grants as `invoke:tool:crm/*` or `read,write:dataset:crm;sensitivity=internal`.
     #[schemars(with = "Option<Vec<String>>", extend("items" = { "type": "string", "pattern": GRANT }))]
     pub(super) ceiling: Option<Vec<Text>>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use marque_core::attestation::Selector;
 use marque_core::identity::{Kind, Lifecycle};
+use marque_core::node::NodeName;
 use marque_core::resource::{Resource, ResourceId, ResourceKind, Risk, Sensitivity};
 use marque_core::scope::{Grant, Scope};
 use marque_engine::desired::IdentitySpec;
@@ -111,6 +112,7 @@ impl Entry<'_> {
         let hint = raw.hint.as_ref().and_then(|text| self.prose("hint", text, 1, 1024));
         let purpose = self.required(at, "purpose", raw.purpose.as_ref()).and_then(|text| self.prose("purpose", text, 1, 500));
         let selectors: Vec<Selector> = self.list("selectors", raw.selectors.as_deref());
+        let nodes: Vec<NodeName> = self.list("nodes", raw.nodes.as_deref());
         let ceiling: Vec<Grant> = self.list("ceiling", raw.ceiling.as_deref());
         let state = raw.state.as_ref().and_then(|text| self.word("state", text, &STATES));
         Some(IdentitySpec {
@@ -120,6 +122,7 @@ impl Entry<'_> {
             purpose: purpose?,
             selectors: selectors.into_iter().collect(),
             hint,
+            nodes: nodes.into_iter().collect(),
             ceiling: Scope::new(ceiling),
             state: state.unwrap_or(Lifecycle::Active),
         })

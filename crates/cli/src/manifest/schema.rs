@@ -15,6 +15,9 @@ pub fn json_schema() -> serde_json::Value {
 /// An identity's name.
 pub(super) const NAME: &str = r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$";
 
+/// A node.
+pub(super) const NODE: &str = r"^[a-z0-9][a-z0-9.-]{0,62}$";
+
 /// A person.
 pub(super) const PERSON: &str = r"^(user:)?[A-Za-z0-9@_+-][A-Za-z0-9@._+-]*$";
 

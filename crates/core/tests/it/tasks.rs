@@ -29,6 +29,7 @@ fn identity(n: usize, ceiling: Scope) -> Identity {
         purpose: "test".into(),
         selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
         hint: None,
+        nodes: BTreeSet::new(),
         ceiling,
         state: Lifecycle::Active,
         epoch: Epoch(0),
@@ -73,7 +74,7 @@ impl World {
 
     fn instance(&mut self, of: &SpiffeId) -> Instance {
         let id = self.with(InstanceId::fresh);
-        let attestation = Attestation { method: "unix".into(), pid: 1, started: 1, selectors: BTreeSet::new(), until: None };
+        let attestation = Attestation { method: "unix".into(), pid: 1, started: 1, selectors: BTreeSet::new(), until: None, node: None };
         let instance = Instance { id, identity: of.clone(), attestation, task: None, since: self.now, epoch: self.state.epoch };
         self.apply(Body::InstanceAttested { instance: instance.clone() });
         instance

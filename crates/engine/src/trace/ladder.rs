@@ -21,6 +21,7 @@ pub(super) fn trace(engine: &Engine, views: &Views, bytes: &[u8]) -> Result<Trac
         digest: sha256(bytes),
         class: found.class.into(),
         covers,
+        pruned: engine.tiles().pruned(),
         complete,
         chains: Vec::new(),
         spans: Vec::new(),

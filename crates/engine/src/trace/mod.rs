@@ -61,6 +61,9 @@ pub struct Trace {
     pub class: TraceClass,
     /// How many entries of the log were searched.
     pub covers: u64,
+    /// The contents of the entries below were let go: what only they carried is not found.
+    #[serde(default)]
+    pub pruned: u64,
     /// Whether everything that the bytes may hold was looked at; not where they decode to more than the bounds allow.
     pub complete: bool,
     /// Where it came from, the best first; attributions only.

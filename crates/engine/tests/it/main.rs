@@ -5,13 +5,19 @@ mod approve;
 #[cfg(test)]
 mod attest;
 #[cfg(test)]
+mod authorities;
+#[cfg(test)]
 mod authorize;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod followers;
+#[cfg(test)]
 mod manifest;
+#[cfg(test)]
+mod oidc;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]

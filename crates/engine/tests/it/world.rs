@@ -188,7 +188,10 @@ impl World {
 
     /// Waits until everything that was written is durable.
     pub(crate) async fn flush(&self) {
-        assert!(self.engine.attest(observed(&["unix:name:nobody"]), None).await.is_err());
+        // Another refusal each time: the same one is not recorded again at once.
+        static TIMES: AtomicI64 = AtomicI64::new(0);
+        let nobody = format!("unix:name:nobody-{}", TIMES.fetch_add(1, Ordering::SeqCst));
+        assert!(self.engine.attest(observed(&[&nobody]), None).await.is_err());
     }
 
     /// Publishes a checkpoint over everything so far.
@@ -246,7 +249,7 @@ pub(crate) fn named(name: &str) -> String {
 pub(crate) fn observed(selectors: &[&str]) -> Observed {
     let pid = std::process::id();
     let selectors = selectors.iter().map(|s| s.parse::<Selector>().unwrap()).collect();
-    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None })
+    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None, node: None })
 }
 
 pub(crate) fn chain(issued: &IssuedX509) -> Vec<&[u8]> {
@@ -296,6 +299,7 @@ pub(crate) fn agent(name: &str, ceiling: &str) -> IdentitySpec {
         purpose: "test".into(),
         selectors: BTreeSet::from([named(name).parse().unwrap()]),
         hint: None,
+        nodes: BTreeSet::new(),
         ceiling: ceiling.parse().unwrap(),
         state: Lifecycle::Active,
     }

@@ -18,6 +18,7 @@ use super::classes::{
     API_ACTIVITY, APPLICATION_ERROR, APPLICATION_LIFECYCLE, AUTHENTICATION, AUTHORIZE_SESSION, Class, ENTITY_MANAGEMENT, Status,
     USER_ACCESS,
 };
+use super::nodes;
 use super::objects::{
     actor, ai_agent, authorization, bare_user, delegation, delegation_of, entity, grants, millis, person, principal, resource,
     service, service_account,
@@ -39,7 +40,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    fn new(class: Class, (activity, activity_name): (u64, &'static str), fields: Value) -> Self {
+    pub(super) fn new(class: Class, (activity, activity_name): (u64, &'static str), fields: Value) -> Self {
         let fields = match fields {
             Value::Object(fields) => fields,
             _ => Map::new(),
@@ -47,22 +48,22 @@ impl Shape {
         Self { class, activity, activity_name, status: Status::Success, detail: None, fields, mapped: &[] }
     }
 
-    fn mapped(mut self, mapped: &'static [&'static str]) -> Self {
+    pub(super) fn mapped(mut self, mapped: &'static [&'static str]) -> Self {
         self.mapped = mapped;
         self
     }
 
-    fn status(mut self, status: Status) -> Self {
+    pub(super) fn status(mut self, status: Status) -> Self {
         self.status = status;
         self
     }
 
-    fn detail(mut self, detail: &str) -> Self {
+    pub(super) fn detail(mut self, detail: &str) -> Self {
         self.detail = Some(detail.to_owned());
         self
     }
 
-    fn with(mut self, key: &str, value: Value) -> Self {
+    pub(super) fn with(mut self, key: &str, value: Value) -> Self {
         self.fields.insert(key.to_owned(), value);
         self
     }
@@ -86,6 +87,12 @@ pub(super) fn shape(source: &Source<'_>, event: &Event) -> Shape {
             let entity = entity("Identity", &identity.to_string(), None);
             let shape = Shape::new(ENTITY_MANAGEMENT, step(*to), json!({ "entity": entity, "comment": why }));
             shape.mapped(&["/identity", "/why"]).with("actor", by)
+        }
+        Body::NodeTokenMade { node, expires, .. } => nodes::token_made(node, *expires).with("actor", by),
+        Body::NodeJoined { node, how, certificate, expires, .. } => nodes::joined(source, node, *how, certificate, *expires),
+        Body::NodeBanned { node, why } => nodes::banned(node, why).with("actor", by),
+        Body::AuthorityStepped { step, signs, authority, why, .. } => {
+            nodes::stepped(*step, signs, authority, why).with("actor", by)
         }
         Body::ResourceApplied { resource } => {
             let mut entity = entity("Resource", &resource.id.to_string(), Some(json!(resource)));
@@ -372,12 +379,12 @@ const fn step(to: Lifecycle) -> (u64, &'static str) {
     }
 }
 
-const CREATE: (u64, &str) = (1, "Create");
+pub(super) const CREATE: (u64, &str) = (1, "Create");
 const READ: (u64, &str) = (2, "Read");
 const UPDATE: (u64, &str) = (3, "Update");
-const DELETE: (u64, &str) = (4, "Delete");
+pub(super) const DELETE: (u64, &str) = (4, "Delete");
 const START: (u64, &str) = (3, "Start");
-const LOGON: (u64, &str) = (1, "Logon");
+pub(super) const LOGON: (u64, &str) = (1, "Logon");
 const LOGOFF: (u64, &str) = (2, "Logoff");
 const ASSIGN: (u64, &str) = (1, "Assign Privileges");
 const REVOKE: (u64, &str) = (2, "Revoke Privileges");

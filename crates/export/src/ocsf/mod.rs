@@ -6,6 +6,7 @@
 
 mod classes;
 mod map;
+mod nodes;
 mod objects;
 
 use marque_core::event::Event;

@@ -1,6 +1,6 @@
 //! What happened: one object for each kind of event.
 
-use super::types::Type::{Is, Many, Text as Plain, Unsigned};
+use super::types::Type::{Is, Many, Moment, Set, Text as Plain, Unsigned};
 use super::types::{Field, Object, always, maybe};
 
 const fn body(name: &'static str, says: &'static str, fields: &'static [Field]) -> Object {
@@ -53,6 +53,31 @@ pub(super) const BODIES: &[Object] = &[
         "attestation_refused",
         "A process asked for an identity and got none.",
         &[always("why", Plain, "Why, with the selectors that were seen.")],
+    ),
+    body(
+        "node_token_made",
+        "A node may join.",
+        &[
+            always("node", Is("node_name"), "Which."),
+            always("token", Is("digest"), "SHA-256 of its join token."),
+            always("expires", Moment, "Until when the token admits."),
+        ],
+    ),
+    body(
+        "node_joined",
+        "A node was admitted, or its SVID renewed.",
+        &[
+            always("node", Is("node_name"), "Which."),
+            always("how", Is("admission"), ""),
+            always("selectors", Set(&Is("selector")), "What is known of it by that."),
+            always("certificate", Plain, "The serial number of the X.509-SVID that it was given."),
+            always("expires", Moment, "Until when that counts."),
+        ],
+    ),
+    body(
+        "node_banned",
+        "A node was banned, for good.",
+        &[always("node", Is("node_name"), "Which."), always("why", Plain, "Why, or the commitment to it.")],
     ),
     body("task_started", "A task started.", &[always("task", Is("task"), "The task.")]),
     body("task_finished", "A task was finished before its deadline.", &[always("task", Is("task_id"), "Which.")]),
@@ -149,6 +174,17 @@ pub(super) const BODIES: &[Object] = &[
         &[
             always("person", Is("person_id"), "Who; in the log, the pseudonym."),
             always("pseudonym", Is("person_id"), "The pseudonym."),
+        ],
+    ),
+    body(
+        "authority_stepped",
+        "A signing key of the trust domain took a step of its life.",
+        &[
+            always("step", Is("authority_step"), ""),
+            always("signs", Plain, "What the key signs: `x509`, `jwt` or `wit`."),
+            always("authority", Plain, "Its name; empty where it was made by this step."),
+            always("sequence", Unsigned(64), "The sequence of the bundle after it."),
+            always("why", Plain, "Why, or the commitment to it."),
         ],
     ),
     body(

@@ -75,7 +75,7 @@ pub(super) const EVENT: Object = object(
         always("id", Is("event_id"), "Its identifier."),
         always("v", Version, "The version of this schema."),
         always("ts", Moment, "When, by the clock of the one who wrote the log; microseconds since the Unix epoch."),
-        maybe("obs", Is("observer_id"), "Which observer saw it."),
+        always("obs", Is("observer_id"), "Which observer saw it."),
         always("iseq", Unsigned(64), "The observer's own number of it, from 1 without gaps."),
         always("by", Is("by"), "On whose word."),
         always("what", Is("what"), ""),
@@ -136,6 +136,7 @@ pub(super) const TEXTS: &[Text] = &[
         ),
         512,
     ),
+    text("node_name", "The name of a node: another host that serves the Workload API.", "^[a-z0-9][a-z0-9.-]{0,62}$", 63),
     text("selector", "One observed fact: `attestor:key:value`.", "^[a-z0-9_-]+:[a-z0-9_-]+:.+$", 4096),
     text(
         "target",
@@ -159,6 +160,12 @@ pub(super) const WORDS: &[(&str, &str, &[&str])] = &[
     ("ending", "How an action ended.", &["answered", "truncated", "cut", "failed", "abandoned"]),
     ("identity_kind", "What sort of principal.", &["agent", "model", "pipeline-step", "service", "connector"]),
     ("lifecycle", "Where an identity is in its life.", &["proposed", "active", "suspended", "retired"]),
+    ("admission", "How a node proved that it is the one of its name.", &["join_token", "x509_pop", "renewal"]),
+    (
+        "authority_step",
+        "A step in the life of a signing key (SPIFFE Federation §4.1).",
+        &["prepared", "activated", "tainted", "revoked", "forgotten"],
+    ),
     ("credential_class", "What sort of credential.", &["x509-svid", "jwt-svid", "task-token", "gateway-session"]),
 ];
 
@@ -173,6 +180,8 @@ pub(super) const OBJECTS: &[Object] = &[
             always("owner", OrNull(&Is("person_id")), "The accountable person."),
             always("purpose", Plain, "What it is for."),
             always("selectors", Set(&Is("selector")), "What must be observed of a process for it to be an instance."),
+            maybe("hint", Plain, "What a process that is several identities tells them apart by (Workload API §5.2.1)."),
+            maybe("nodes", Set(&Is("node_name")), "The nodes that may serve it; without any, the server's own host."),
             always("ceiling", Set(&Is("grant")), "The most it may ever hold."),
             always("state", Is("lifecycle"), ""),
             always("epoch", Unsigned(64), "Credentials that carry an older epoch are dead."),
@@ -242,9 +251,11 @@ pub(super) const OBJECTS: &[Object] = &[
         "What was seen of a process, never what it says of itself.",
         &[
             always("method", Plain, "Which attestor looked."),
-            always("pid", Unsigned(32), "The process, on its host."),
+            always("pid", Unsigned(32), "The process, on its host; 0 where a token stood for it."),
             always("started", Unsigned(64), "Its start time in clock ticks since boot."),
             always("selectors", Set(&Is("selector")), "All facts seen."),
+            maybe("until", Moment, "Until when it counts, where it was no process: the token's own end."),
+            maybe("node", Is("node_name"), "The node whose process it is; without one, the server's own host."),
         ],
     ),
     object(

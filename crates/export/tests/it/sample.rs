@@ -6,10 +6,11 @@ use marque_core::artifact::Artifact;
 use marque_core::attestation::{Attestation, Instance};
 use marque_core::decision::{Effect, Needs, Reason};
 use marque_core::elevation::{Call, Elevation, Status};
-use marque_core::event::{Body, By, Event, SCHEMA};
+use marque_core::event::{AuthorityStep, Body, By, Event, SCHEMA};
 use marque_core::id::{ElevationId, EventId, InstanceId, LeaseId, ObserverId, RecordId, TaskId};
 use marque_core::identity::{Identity, Kind, Lifecycle};
 use marque_core::lease::{CredentialClass, Lease};
+use marque_core::node::Admission;
 use marque_core::record::{Consent, Content, Decided, Ending, Outcome, Posture};
 use marque_core::resource::{Action, InjectedHeader, InjectedVariable, Resource, Risk, Sensitivity, Upstream};
 use marque_core::revocation::{Epoch, Target};
@@ -40,7 +41,7 @@ pub fn event(number: usize, what: Body) -> Event {
         _ => By::System,
     };
     let ts = Timestamp::from_micros(1_790_000_000_123_456 + i64::from(number) * 1_000_001);
-    let obs = (number % 2 == 0).then(|| ObserverId::from_bytes(ulid(9)));
+    let obs = Some(ObserverId::from_bytes(ulid(9)));
     Event { id: EventId::from_bytes(ulid(number)), v: SCHEMA, ts, obs, iseq: u64::from(number) + 1, by, what }
 }
 
@@ -86,15 +87,20 @@ pub fn place(what: &Body) -> usize {
         Body::Erased { .. } => 25,
         Body::Pruned { .. } => 26,
         Body::Revoked { .. } => 27,
+        Body::AuthorityStepped { .. } => 28,
+        Body::NodeTokenMade { .. } => 29,
+        Body::NodeJoined { .. } => 30,
+        Body::NodeBanned { .. } => 31,
     }
 }
 
 /// How many kinds there are.
-pub const KINDS: usize = 28;
+pub const KINDS: usize = 32;
 
 fn bodies() -> Vec<Body> {
     let mut all = inventory();
     all.extend(running());
+    all.extend(trust());
     all.extend(actions());
     all.extend(elevations());
     all.extend(ledger());
@@ -102,8 +108,15 @@ fn bodies() -> Vec<Body> {
 }
 
 fn inventory() -> Vec<Body> {
-    let bare_identity =
-        Identity { owner: None, ceiling: Scope::default(), selectors: BTreeSet::new(), kind: Kind::Service, ..identity() };
+    let bare_identity = Identity {
+        owner: None,
+        ceiling: Scope::default(),
+        selectors: BTreeSet::new(),
+        hint: None,
+        nodes: BTreeSet::new(),
+        kind: Kind::Service,
+        ..identity()
+    };
     let bare = Resource::bare("output:reports/weekly.md".parse().unwrap());
     let http = Upstream::Http { url: "https://crm.example.org/mcp".to_owned(), credential: Some(header("Bearer ")) };
     let http_bare = Upstream::Http { url: "http://127.0.0.1:1/mcp".to_owned(), credential: None };
@@ -132,7 +145,7 @@ fn inventory() -> Vec<Body> {
 }
 
 fn running() -> Vec<Body> {
-    let bare_instance = Instance { task: None, ..attested() };
+    let bare_instance = Instance { task: None, attestation: launched(), ..attested() };
     let bare_lease = Lease {
         task: None,
         scope: Scope::default(),
@@ -160,6 +173,36 @@ fn running() -> Vec<Body> {
         Body::LeaseIssued { lease: lease() },
         Body::LeaseIssued { lease: bare_lease },
         Body::IssueRefused { identity: agent(), why: "`export:dataset:crm` is wider than the parent task".to_owned() },
+    ]
+}
+
+/// The hosts and the keys of the trust domain.
+fn trust() -> Vec<Body> {
+    let joined = |how, selectors| Body::NodeJoined {
+        node: "web-1".parse().unwrap(),
+        how,
+        selectors,
+        certificate: "5f3a".to_owned(),
+        expires: at(3600),
+    };
+    let stepped = |step, authority: &str, why: &str| Body::AuthorityStepped {
+        step,
+        signs: "x509".to_owned(),
+        authority: authority.to_owned(),
+        sequence: 4,
+        why: why.to_owned(),
+    };
+    vec![
+        Body::NodeTokenMade { node: "web-1".parse().unwrap(), token: digest(14), expires: at(600) },
+        joined(Admission::JoinToken, BTreeSet::from(["x509pop:issuer:factory".parse().unwrap()])),
+        joined(Admission::X509Pop, BTreeSet::new()),
+        joined(Admission::Renewal, BTreeSet::new()),
+        Body::NodeBanned { node: "web-1".parse().unwrap(), why: "sold".to_owned() },
+        stepped(AuthorityStep::Prepared, "", "on schedule"),
+        stepped(AuthorityStep::Activated, "8d1e", "on schedule"),
+        stepped(AuthorityStep::Tainted, "8d1e", "the disk was copied"),
+        stepped(AuthorityStep::Revoked, "8d1e", "the disk was copied"),
+        stepped(AuthorityStep::Forgotten, "8d1e", ""),
     ]
 }
 
@@ -310,6 +353,8 @@ fn identity() -> Identity {
         purpose: "answers customers' letters".to_owned(),
         selectors: BTreeSet::from(["unix:uid:1000".parse().unwrap(), "unix:path:/usr/bin/agent".parse().unwrap()]),
         ceiling: scope(),
+        hint: Some("letters".to_owned()),
+        nodes: BTreeSet::from(["server".parse().unwrap(), "web-1".parse().unwrap()]),
         state: Lifecycle::Active,
         epoch: Epoch(3),
     }
@@ -339,9 +384,16 @@ fn header(prefix: &str) -> InjectedHeader {
     InjectedHeader { header: "authorization".to_owned(), prefix: prefix.to_owned(), secret: "crm".to_owned() }
 }
 
+/// By a token of somebody else's issuer, and on another host: never both at once, but so one sample has every field.
 fn attested() -> Instance {
-    let attestation = Attestation { method: "launched".to_owned(), pid: 4321, started: 987_654, selectors: identity().selectors };
+    let token = Attestation { method: "oidc".to_owned(), pid: 0, started: 0, until: Some(at(900)), ..launched() };
+    let attestation = Attestation { node: Some("web-1".parse().unwrap()), ..token };
     Instance { id: instance(), identity: agent(), attestation, task: Some(task_id()), since: at(0), epoch: Epoch(3) }
+}
+
+fn launched() -> Attestation {
+    let selectors = identity().selectors;
+    Attestation { method: "launched".to_owned(), pid: 4321, started: 987_654, selectors, until: None, node: None }
 }
 
 fn task() -> Task {

@@ -202,7 +202,7 @@ pub(crate) fn spiffe(name: &str) -> SpiffeId {
 fn observed(selector: &str) -> Observed {
     let pid = std::process::id();
     let selectors: BTreeSet<Selector> = BTreeSet::from([selector.parse().unwrap()]);
-    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None })
+    Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None, node: None })
 }
 
 fn identity(name: &str) -> IdentitySpec {
@@ -212,7 +212,9 @@ fn identity(name: &str) -> IdentitySpec {
         owner: person(OWNER),
         purpose: "test".into(),
         selectors: BTreeSet::from([format!("unix:name:{name}").parse().unwrap()]),
-        hint: None, ceiling: "invoke:tool:*".parse().unwrap(),
+        hint: None,
+        nodes: BTreeSet::new(),
+        ceiling: "invoke:tool:*".parse().unwrap(),
         state: Lifecycle::Active,
     }
 }

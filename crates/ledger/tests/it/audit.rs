@@ -160,6 +160,29 @@ proptest! {
     }
 }
 
+/// The newest checkpoint waits for its witnesses; the one before, which they cosigned, anchors what it covers.
+#[test]
+fn an_anchor_is_judged_by_itself() {
+    let (log, policy, verifiers) = (files(600), policy(), verifiers());
+    let audit = Audit { policy: Some(&policy), now: Some(1000), max_age: Some(60), ..Audit::new(ORIGIN, &verifiers) };
+    let findings = run(&log, &audit);
+    assert!(matches!(findings.quorum, Finding::Fails(_)));
+    let newest = findings.checkpoint.unwrap();
+    let anchor = |size: u64, root: Hash, by: &[(u8, u64)]| audit.anchor(&log, &cosigned(&note(size, root), by), &newest);
+    let good = anchor(513, SAMPLE.roots[513], &[(1, 980), (3, 950)]);
+    assert_eq!([good.consistency, good.quorum, good.freshness], [Finding::Holds, Finding::Holds, Finding::Holds]);
+    assert_eq!((good.size, good.witnesses.unwrap().newest()), (Some(513), Some(980)));
+    let fork = anchor(513, SAMPLE.roots[512], &[(1, 900), (3, 900)]);
+    assert!(matches!((fork.consistency, fork.freshness), (Finding::Fails(_), Finding::Fails(_))));
+    assert_eq!(fork.quorum, Finding::Holds, "whoever cosigned a fork did cosign it");
+    let alone = anchor(513, SAMPLE.roots[513], &[(2, 980)]);
+    assert_eq!(alone.consistency, Finding::Holds);
+    assert!(matches!(alone.quorum, Finding::Fails(_)));
+    let stranger = audit.anchor(&log, "other\n1\nx\n", &newest);
+    assert!(matches!(stranger.consistency, Finding::Unchecked(_)));
+    assert_eq!((stranger.size, stranger.witnesses), (None, None));
+}
+
 fn run(log: &MemoryFiles, audit: &Audit<'_>) -> Findings {
     audit_log(log, audit, &mut |_, _| Ok(()))
 }

@@ -87,6 +87,7 @@ pub(crate) fn identity(name: &str, ceiling: &str) -> Identity {
         purpose: "test".into(),
         selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
         hint: None,
+        nodes: BTreeSet::new(),
         ceiling: ceiling.parse().unwrap(),
         state: Lifecycle::Active,
         epoch: Epoch(0),

@@ -1,11 +1,14 @@
 //! Tasks, launches, elevations, revocations.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
+use marque_core::Digest;
 use marque_core::id::{ElevationId, TaskId};
 use marque_core::revocation::Target;
 use marque_core::task::Task;
-use marque_engine::{ElevationView, EngineError, Revoked, TaskRequest};
+use marque_engine::{ElevationView, EngineError, Revoked, TaskRequest, Told};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Api, Body, Person, blocking};
@@ -26,9 +29,16 @@ pub async fn finish_task(State(api): State<Api>, Person(by): Person, Path(id): P
 pub struct LaunchRequest {
     identity: String,
     task: TaskId,
+    #[serde(default)]
+    isolated: bool,
+    #[serde(default)]
+    argv_sha256: Option<Digest>,
+    #[serde(default)]
+    artifacts: BTreeSet<Digest>,
 }
 
-/// Opens the sockets of a launch. The launcher is the caller's own process, as the kernel names it.
+/// Opens the sockets of a launch. The launcher is the caller's own process, as the kernel names it, and what it has
+/// measured is taken from it alone.
 pub async fn launch(
     State(api): State<Api>,
     Person(by): Person,
@@ -38,8 +48,9 @@ pub async fn launch(
     let needs_server = || EngineError::Invalid("a launch needs a running server: start `marque serve`".into());
     let (launches, peer) = (api.launches.ok_or_else(needs_server)?, peer.ok_or_else(needs_server)?);
     let identity = api.engine.identity_named(&request.identity)?;
-    let launch = api.engine.launch(&by, &identity, request.task, peer.pid)?;
-    Ok(Json(launches.open(launch).await?))
+    let told = Told { uid: Some(peer.uid), argv: request.argv_sha256, artifacts: request.artifacts };
+    let launch = api.engine.launch(&by, &identity, request.task, peer.pid)?.told(&told)?;
+    Ok(Json(launches.open(launch, request.isolated).await?))
 }
 
 pub async fn approve(State(api): State<Api>, Person(by): Person, Path(id): Path<String>) -> Answer<ElevationView> {

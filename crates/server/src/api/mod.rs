@@ -2,8 +2,10 @@
 
 mod authorities;
 mod control;
+mod evidence;
 mod export;
 mod inventory;
+mod ledger;
 mod query;
 
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use marque_engine::{Caller, Engine, EngineError};
 use serde::de::DeserializeOwned;
@@ -45,6 +47,7 @@ pub fn router(api: Api, peer: Option<Peer>) -> Router {
         .route("/v1/instances", get(inventory::instances))
         .route("/v1/authorities", get(authorities::list).post(authorities::change))
         .route("/v1/people", get(inventory::people).post(inventory::add_person))
+        .route("/v1/people/{person}", delete(evidence::erase_person))
         .route("/v1/findings", get(inventory::findings))
         .route("/v1/secrets/{name}", put(inventory::store_secret))
         .route("/v1/tasks", get(query::tasks).post(control::start_task))
@@ -59,8 +62,16 @@ pub fn router(api: Api, peer: Option<Peer>) -> Router {
         .route("/v1/records", get(query::records))
         .route("/v1/records/{id}", get(query::record))
         .route("/v1/trace", post(query::trace))
+        .route("/v1/receipts/{id}", get(evidence::receipt))
+        .route("/v1/artifacts", post(evidence::attest))
+        .route("/v1/ledger/prune", post(evidence::prune))
         .route("/v1/exports", get(export::exports))
         .route("/v1/ledger/export", get(export::export))
+        .route("/v1/ledger/events", get(ledger::events))
+        .route("/v1/ledger/stream", get(ledger::stream))
+        .route("/v1/ledger/credentials/{id}", get(ledger::credential))
+        .route("/v1/ledger/tasks/{id}/credentials", get(ledger::credentials))
+        .route("/v1/ledger/access", get(ledger::access))
         .route("/v1/views/rebuild", post(control::rebuild_views))
         .layer(axum::extract::DefaultBodyLimit::max(16 << 20))
         .layer(axum::Extension(peer))

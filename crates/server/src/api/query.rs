@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use marque_core::elevation::Elevation;
 use marque_core::id::{RecordId, TaskId};
 use marque_core::record::{Decided, Outcome};
@@ -12,7 +13,7 @@ use marque_core::time::Timestamp;
 use marque_engine::{Access, Chain, Engine, EngineError, ExportStatus, Trace};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Api, Asked, Person, blocking};
+use super::{Answer, Api, Asked, Person, blocking, ledger};
 
 /// What is running.
 #[derive(Serialize)]
@@ -133,9 +134,15 @@ pub struct RecordLine {
     outcome: Option<Outcome>,
 }
 
-pub async fn records(State(api): State<Api>, _: Person, Asked(asked): Asked<Records>) -> Answer<Vec<RecordLine>> {
+pub async fn records(
+    State(api): State<Api>,
+    Person(by): Person,
+    uri: Uri,
+    Asked(asked): Asked<Records>,
+) -> Answer<Vec<RecordLine>> {
     let limit = bounded(asked.limit)?;
     let rows = blocking(&api.engine, move |e| e.records(asked.task, asked.identity.as_deref(), limit)).await?;
+    api.engine.record_read(&by, &ledger::asked(&uri), rows.len() as u64).await?;
     let line = |row: marque_engine::RecordRow| RecordLine {
         index: row.seq,
         at: row.at,
@@ -145,25 +152,28 @@ pub async fn records(State(api): State<Api>, _: Person, Asked(asked): Asked<Reco
     Ok(Json(rows.into_iter().map(line).collect()))
 }
 
-pub async fn record(State(api): State<Api>, _: Person, Path(id): Path<String>) -> Answer<Chain> {
+pub async fn record(State(api): State<Api>, Person(by): Person, uri: Uri, Path(id): Path<String>) -> Answer<Chain> {
     let id: RecordId = id.parse()?;
-    let chain = blocking(&api.engine, move |e| e.trace_record(id)).await?;
-    if chain.proof.is_some() {
-        return Ok(Json(chain));
+    let mut chain = blocking(&api.engine, move |e| e.trace_record(id)).await?;
+    if chain.proof.is_none() {
+        until_published().await;
+        chain = blocking(&api.engine, move |e| e.trace_record(id)).await?;
     }
-    until_published().await;
-    Ok(Json(blocking(&api.engine, move |e| e.trace_record(id)).await?))
+    api.engine.record_read(&by, &ledger::asked(&uri), 1).await?;
+    Ok(Json(chain))
 }
 
 /// The body is the file.
-pub async fn trace(State(api): State<Api>, _: Person, file: Bytes) -> Answer<Trace> {
+pub async fn trace(State(api): State<Api>, Person(by): Person, uri: Uri, file: Bytes) -> Answer<Trace> {
     let bytes = file.clone();
-    let found = blocking(&api.engine, move |e| e.trace(&bytes)).await?;
-    if found.chains.iter().all(|c| c.proof.is_some()) {
-        return Ok(Json(found));
+    let mut found = blocking(&api.engine, move |e| e.trace(&bytes)).await?;
+    if found.chains.iter().any(|c| c.proof.is_none()) {
+        until_published().await;
+        found = blocking(&api.engine, move |e| e.trace(&file)).await?;
     }
-    until_published().await;
-    Ok(Json(blocking(&api.engine, move |e| e.trace(&file)).await?))
+    let asked = format!("{} of {}", ledger::asked(&uri), found.digest);
+    api.engine.record_read(&by, &asked, (found.chains.len() + found.hints.len()) as u64).await?;
+    Ok(Json(found))
 }
 
 /// A checkpoint is signed at most once a second: what is younger gets its proof with the next one.

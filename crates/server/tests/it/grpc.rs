@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marque_engine::Engine;
+use marque_server::source::Local;
 use marque_server::{AnyAuthority, peer_of, workload};
 use prost::Message;
 use tokio::net::UnixStream;
@@ -33,7 +34,7 @@ impl Socket {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = peer_of(&theirs).unwrap();
         assert_eq!(peer.pid, std::process::id());
-        tokio::spawn(marque_server::http(AnyAuthority::new(theirs), workload::service(Arc::clone(engine), peer, None)));
+        tokio::spawn(marque_server::http(AnyAuthority::new(theirs), workload::service(Local::of(Arc::clone(engine), None), peer)));
         let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(ours))).await.unwrap();
         tokio::spawn(connection);
         Self(sender)

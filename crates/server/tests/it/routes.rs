@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::world::{World, json_request};
 
 /// All of them: `no_route_is_missing` holds this list against the router.
-const ROUTES: [(&str, &str); 26] = [
+const ROUTES: [(&str, &str); 35] = [
     ("GET", "/v1/status"),
     ("POST", "/v1/plan"),
     ("POST", "/v1/apply"),
@@ -18,6 +18,7 @@ const ROUTES: [(&str, &str); 26] = [
     ("GET", "/v1/instances"),
     ("GET", "/v1/people"),
     ("POST", "/v1/people"),
+    ("DELETE", "/v1/people/{person}"),
     ("GET", "/v1/findings"),
     ("PUT", "/v1/secrets/{name}"),
     ("GET", "/v1/tasks"),
@@ -33,11 +34,19 @@ const ROUTES: [(&str, &str); 26] = [
     ("GET", "/v1/records"),
     ("GET", "/v1/records/{id}"),
     ("POST", "/v1/trace"),
+    ("GET", "/v1/receipts/{id}"),
+    ("POST", "/v1/artifacts"),
+    ("POST", "/v1/ledger/prune"),
+    ("GET", "/v1/ledger/events"),
+    ("GET", "/v1/ledger/stream"),
+    ("GET", "/v1/ledger/credentials/{id}"),
+    ("GET", "/v1/ledger/tasks/{id}/credentials"),
+    ("GET", "/v1/ledger/access"),
     ("POST", "/v1/views/rebuild"),
 ];
 
 fn asked(path: &str) -> String {
-    path.replace("{name}", "x").replace("{id}", "x")
+    path.replace("{name}", "x").replace("{id}", "x").replace("{person}", "nobody%20here")
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ impl World {
     pub(crate) async fn agent(&self, name: &str) -> Agent {
         let pid = std::process::id();
         let selectors: BTreeSet<Selector> = BTreeSet::from([format!("unix:name:{name}").parse().unwrap()]);
-        let seen = Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None });
+        let seen = Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None, node: None });
         let instance = self.engine.attest(seen, None).await.unwrap();
         let issued = self.engine.x509_svid(&instance).await.unwrap();
         let chain: Vec<&[u8]> = issued.svid.chain.iter().map(Vec::as_slice).collect();
@@ -171,7 +171,9 @@ fn identity(name: &str, ceiling: &str) -> IdentitySpec {
         owner: person(OWNER),
         purpose: "test".into(),
         selectors: BTreeSet::from([format!("unix:name:{name}").parse().unwrap()]),
-        hint: None, ceiling: ceiling.parse().unwrap(),
+        hint: None,
+        nodes: BTreeSet::new(),
+        ceiling: ceiling.parse().unwrap(),
         state: Lifecycle::Active,
     }
 }

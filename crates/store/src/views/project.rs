@@ -109,6 +109,9 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, pruned: u64) -> Re
         | Body::Gap { .. }
         | Body::Erased { .. }
         | Body::AuthorityStepped { .. }
+        | Body::NodeTokenMade { .. }
+        | Body::NodeJoined { .. }
+        | Body::NodeBanned { .. }
         | Body::Pruned { .. }
         | Body::ElevationVoted { .. } => {}
     }

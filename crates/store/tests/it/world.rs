@@ -45,6 +45,7 @@ impl World {
                 purpose: "test".into(),
                 selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
                 hint: None,
+                nodes: BTreeSet::new(),
                 ceiling: "invoke:tool:*".parse().unwrap(),
                 state: Lifecycle::Active,
                 epoch: Epoch(0),
@@ -112,7 +113,7 @@ impl World {
 
     fn attest(&mut self, extra: u8) {
         let attestation =
-            Attestation { method: "unix".into(), pid: u32::from(extra), started: 1, selectors: BTreeSet::new(), until: None };
+            Attestation { method: "unix".into(), pid: u32::from(extra), started: 1, selectors: BTreeSet::new(), until: None, node: None };
         let (id, identity) = (self.fresh(InstanceId::fresh), actor(extra % 2));
         let task = self.tasks.last().filter(|_| extra > 127).map(|task| task.id);
         let instance = Instance { id, identity, attestation, task, since: self.now, epoch: self.epoch };

@@ -13,6 +13,8 @@ mod disk;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod input;

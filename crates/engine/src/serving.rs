@@ -1,0 +1,168 @@
+//! What nodes ask of the server: what they may show, who a process of theirs is, and what ended.
+
+use std::collections::BTreeSet;
+
+use marque_core::attestation::{Attestation, Instance, Selector};
+use marque_core::event::{Body, By};
+use marque_core::id::InstanceId;
+use marque_core::revocation::Epoch;
+use marque_core::spiffe::{SpiffeId, TrustDomain};
+use marque_core::time::Ttl;
+use marque_svid::{AuthorityId, KeyKind};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::sha256;
+use crate::error::{EngineError, Result};
+use crate::nodes::{NodePeer, check_peer};
+use crate::open::Engine;
+
+/// One identity that a process has, by the copy that it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identified {
+    /// The copy.
+    pub instance: InstanceId,
+    /// The identity.
+    pub identity: SpiffeId,
+    /// What tells the identity apart from the others of its process; empty where it is the only one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
+
+/// What a node saw of a process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSight {
+    /// The process, on the node.
+    pub pid: u32,
+    /// The kernel's start time of the process there.
+    pub started: u64,
+    /// All facts seen, of the attestors `unix` and `systemd`.
+    pub selectors: BTreeSet<Selector>,
+}
+
+/// What a node may show, in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSync {
+    /// Names this content: who has it needs no answer.
+    pub seen: String,
+    /// How long it may be shown without hearing from the server again.
+    pub max_staleness: Ttl,
+    /// The last epoch.
+    pub epoch: Epoch,
+    /// The identities that the node may serve.
+    pub identities: BTreeSet<SpiffeId>,
+    /// The copies on the node that still count.
+    pub live: BTreeSet<InstanceId>,
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// Its bundle (SPIFFE Trust Domain and Bundle §4).
+    pub own: String,
+    /// The bundles of other trust domains, as a map (SPIFFE Trust Domain and Bundle §5).
+    pub foreign: String,
+    /// The CAs of which X.509-SVIDs may be shown; what others signed is to be fetched anew.
+    pub good: BTreeSet<AuthorityId>,
+}
+
+impl Engine {
+    /// The identities that these copies are of, with their hints.
+    pub fn identified(&self, instances: &[Instance]) -> Vec<Identified> {
+        let state = self.state();
+        let hint = |i: &Instance| state.identities.get(&i.identity).and_then(|i| i.hint.clone()).unwrap_or_default();
+        instances.iter().map(|i| Identified { instance: i.id, identity: i.identity.clone(), hint: hint(i) }).collect()
+    }
+
+    /// The CAs of which X.509-SVIDs may be shown.
+    pub fn good_authorities(&self) -> BTreeSet<AuthorityId> {
+        let set = self.authorities();
+        let signing = set.authorities().into_iter().filter(|a| a.kind == KeyKind::X509).map(|a| a.id);
+        signing.filter(|id| self.x509_standing(id)).collect()
+    }
+
+    /// A copy that still counts.
+    pub fn instance(&self, id: InstanceId) -> Result<Instance> {
+        Ok(self.state().check_instance(id)?.clone())
+    }
+
+    /// A copy of this node that still counts; one of another node is none of its business.
+    pub fn node_instance(&self, peer: &NodePeer, id: InstanceId) -> Result<Instance> {
+        let now = self.now();
+        let state = self.state();
+        check_peer(&state, peer, now)?;
+        let instance = state.check_instance(id)?;
+        if instance.attestation.node.as_ref() != Some(&peer.name) {
+            return Err(EngineError::Forbidden(format!("`{id}` does not run on node `{}`", peer.name)));
+        }
+        Ok(instance.clone())
+    }
+
+    /// What a node may show now.
+    pub fn node_sync(&self, peer: &NodePeer) -> Result<NodeSync> {
+        let set = self.authorities();
+        let (own, foreign) = (set.bundle().to_spiffe_json()?, self.foreign_bundles().to_map_json()?);
+        let good = self.good_authorities();
+        let now = self.now();
+        let mut sync = {
+            let state = self.state();
+            check_peer(&state, peer, now)?;
+            let here = |i: &&Instance| i.attestation.node.as_ref() == Some(&peer.name);
+            let live = state.instances.values().filter(here).filter(|i| state.check_instance(i.id).is_ok());
+            let entitled = state.identities.values().filter(|i| i.runs_on(Some(&peer.name)));
+            NodeSync {
+                seen: String::new(),
+                max_staleness: self.max_staleness(),
+                epoch: state.epoch,
+                identities: entitled.map(|i| i.id.clone()).collect(),
+                live: live.map(|i| i.id).collect(),
+                trust_domain: self.trust_domain.clone(),
+                own,
+                foreign,
+                good,
+            }
+        };
+        sync.seen = sha256(&serde_json::to_vec(&sync)?).to_string();
+        Ok(sync)
+    }
+
+    /// The copies that a process of a node is, attested by what the node saw of it. Only identities that name the node are
+    /// considered, whatever it says that it saw.
+    pub async fn attest_on_node(&self, peer: &NodePeer, sight: NodeSight) -> Result<Vec<Identified>> {
+        let now = self.now();
+        let of_node = check_peer(&self.state(), peer, now)?.selectors.clone();
+        let seen_there = |s: &&Selector| SEEN_THERE.iter().any(|attestor| s.as_str().starts_with(attestor));
+        if let Some(other) = sight.selectors.iter().find(|s| !seen_there(s)) {
+            return Err(EngineError::Invalid(format!("`{other}` is not for a node to see")));
+        }
+        if sight.selectors.len() > MOST_SELECTORS {
+            return Err(EngineError::Invalid(format!("at most {MOST_SELECTORS} selectors")));
+        }
+        let NodeSight { pid, started, mut selectors } = sight;
+        selectors.insert(Selector::new("node", "name", &peer.name)?);
+        selectors.extend(of_node);
+        let node = Some(peer.name.clone());
+        let seen = Attestation { method: "unix".into(), pid, started, selectors, until: None, node };
+        let instances = self.attest_seen(seen, None).await?;
+        Ok(self.identified(&instances))
+    }
+
+    /// A node says that processes have ended: their copies hold nothing any more.
+    pub async fn end_on_node(&self, peer: &NodePeer, said: &BTreeSet<InstanceId>) -> Result<()> {
+        let ended = self
+            .commit(By::System, |state, cx| {
+                check_peer(state, peer, cx.now)?;
+                let theirs =
+                    |i: &&InstanceId| state.instances.get(i).is_some_and(|i| i.attestation.node.as_ref() == Some(&peer.name));
+                let ended: BTreeSet<InstanceId> = said.iter().filter(theirs).copied().collect();
+                let bodies = ended.iter().map(|id| Body::InstanceEnded { instance: *id }).collect();
+                Ok((ended, bodies))
+            })
+            .await?;
+        if !ended.is_empty() {
+            self.let_instances_go(&ended);
+        }
+        Ok(())
+    }
+}
+
+/// The attestors of a node. Of launches, tokens and itself it says nothing that counts.
+const SEEN_THERE: [&str; 2] = ["unix:", "systemd:"];
+const MOST_SELECTORS: usize = 256;
