@@ -64,6 +64,9 @@ pub enum Command {
         after_help = "Example:\n  marque run --as agent/researcher --task task_… -- python agent.py\n\nThe process gets SPIFFE_ENDPOINT_SOCKET, MARQUE_GATEWAY, MARQUE_ISSUER and MARQUE_TASK. Its MCP servers are at\n$MARQUE_GATEWAY/mcp/<service>."
     )]
     Run(RunArgs),
+    /// The inner half of `marque run --isolate`.
+    #[command(name = "__inside", hide = true)]
+    Inside(InsideArgs),
     /// Held requests: list, approve, refuse.
     #[command(subcommand)]
     Elevation(ElevationCommand),
@@ -245,6 +248,36 @@ pub struct RunArgs {
     /// The task, as `marque task start` named it.
     #[arg(long)]
     pub task: String,
+    /// A file to measure before the start, as a model or a prompt pack; again for more. Its SHA-256 becomes a selector,
+    /// `launched:artifact_sha256:…`, that identities can require and policies can refuse.
+    #[arg(long, value_name = "FILE")]
+    pub artifact: Vec<PathBuf>,
+    /// Leave the gateway as the only way out: no other network, no sockets, no credentials, no writing elsewhere.
+    #[arg(long)]
+    pub isolate: bool,
+    /// With --isolate: a directory to write in, besides the working directory and /tmp; again for more.
+    #[arg(long, value_name = "DIR", requires = "isolate")]
+    pub allow_write: Vec<PathBuf>,
+    /// With --isolate: a variable to keep although its name is that of a credential; again for more.
+    #[arg(long, value_name = "NAME", requires = "isolate")]
+    pub keep_env: Vec<String>,
+    /// The program and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// What the outer half of `marque run --isolate` found out for the inner one.
+#[derive(Debug, ClapArgs)]
+pub struct InsideArgs {
+    /// Where the server takes over the listener.
+    #[arg(long)]
+    pub gate: PathBuf,
+    /// What is hidden.
+    #[arg(long)]
+    pub hide: Vec<PathBuf>,
+    /// Where the command may write.
+    #[arg(long)]
+    pub allow_write: Vec<PathBuf>,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use marque_core::attestation::Selector;
 use marque_core::decision::{Decision, Needs, Reason};
 use marque_core::elevation::{Call, Elevation, Status, TIME_TO_DECIDE};
 use marque_core::event::{Body, By};
@@ -141,6 +142,7 @@ fn decide(policy: &Snapshot, facts: &Facts, request: &ActionRequest) -> Decision
     let approved = facts.approval.as_ref().map(|(_, names, _)| names.clone()).unwrap_or_default();
     let decision = policy.decide(&Request {
         identity: &facts.identity,
+        seen: &facts.seen,
         task: &facts.held,
         chain: &facts.chain,
         action: request.action,
@@ -163,6 +165,8 @@ struct Facts {
     identity: Identity,
     instance: InstanceId,
     posture: Posture,
+    /// What was seen of the instance.
+    seen: BTreeSet<Selector>,
     held: Task,
     chain: Vec<SpiffeId>,
     resource: Resource,
@@ -230,8 +234,10 @@ impl Engine {
         let (Some(identity), Some(resource)) = (state.identities.get(&lease.identity), state.resources.get(tool)) else {
             return false;
         };
+        let Ok(instance) = state.check_instance(lease.instance) else { return false };
         let (decision, _) = self.policy.load().decide_before_call(&Request {
             identity,
+            seen: &instance.attestation.selectors,
             task,
             chain: &state.chain(task),
             action: Action::Invoke,
@@ -280,6 +286,7 @@ fn facts(state: &State, request: &ActionRequest, arguments: Digest, now: Timesta
     Ok(Facts {
         instance: lease.instance,
         posture: Posture { method: instance.attestation.method.clone(), age: u64::try_from(age).unwrap_or(0) },
+        seen: instance.attestation.selectors.clone(),
         chain: state.chain(&held),
         identity,
         held,

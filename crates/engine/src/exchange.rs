@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use marque_core::decision::{Decision, Reason};
 use marque_core::event::{Body, By};
-use marque_core::id::{LeaseId, TaskId};
+use marque_core::id::{InstanceId, LeaseId, TaskId};
 use marque_core::identity::{Identity, Kind};
 use marque_core::lease::{CredentialClass, Lease};
 use marque_core::resource::{Action, Resource};
@@ -159,7 +159,7 @@ impl Engine {
         let instance = state.check_instance(exchange.client.instance)?;
         let actor = identity(state, &exchange.client.identity)?;
         if parent.actor != actor.id {
-            self.may_delegate(state, parent, actor)?;
+            self.may_delegate(state, parent, subject.instance, actor)?;
         }
         let want = Want {
             purpose: exchange.purpose.clone().unwrap_or_else(|| parent.purpose.clone()),
@@ -174,12 +174,14 @@ impl Engine {
         Ok(((task, lease.clone()), vec![started, Body::LeaseIssued { lease }]))
     }
 
-    fn may_delegate(&self, state: &State, parent: &Task, to: &Identity) -> Result<()> {
+    fn may_delegate(&self, state: &State, parent: &Task, by: InstanceId, to: &Identity) -> Result<()> {
         let from = identity(state, &parent.actor)?;
+        let seen = &state.check_instance(by)?.attestation.selectors;
         let resource = to.resource().ok_or_else(|| EngineError::Invalid(format!("`{}` cannot be named as a resource", to.id)))?;
         let facts = Resource::bare(resource);
         let decision = self.policy.load().decide(&Request {
             identity: from,
+            seen,
             task: parent,
             chain: &state.chain(parent),
             action: Action::Delegate,

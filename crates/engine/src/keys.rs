@@ -71,7 +71,7 @@ pub(crate) fn observer(dir: &StateDir, env: &Env, now: Timestamp) -> Result<Obse
 }
 
 /// 32 random bytes in a private file, read or made.
-fn secret(dir: &StateDir, env: &Env, file: &str) -> Result<Zeroizing<[u8; 32]>> {
+pub(crate) fn secret(dir: &StateDir, env: &Env, file: &str) -> Result<Zeroizing<[u8; 32]>> {
     if let Some(bytes) = dir.read(file)?.map(Zeroizing::new) {
         let key = bytes.as_slice().try_into().map_err(|_| EngineError::Invalid(format!("`{file}` has not 32 bytes")))?;
         return Ok(Zeroizing::new(key));

@@ -38,6 +38,7 @@ mod svids;
 mod tasks;
 mod tick;
 mod trace;
+mod witness;
 
 pub use apply::{Applied, Change, ChangeKind};
 pub use artifacts::{ArtifactRequest, Attested};
@@ -70,14 +71,19 @@ pub use serving::{Identified, NodeSight, NodeSync};
 pub use svids::HeldX509;
 pub use tasks::TaskRequest;
 pub use trace::{Chain, Found, FoundReceipt, Hint, InclusionProof, Trace, TraceClass, TraceSpan, TraceStep};
+pub use witness::{
+    Anchor, Keeper, Keeping, Kept, RootLog, Witness, WitnessAnswer, WitnessChange, WitnessReply, WitnessRequest, WitnessStatus,
+    Witnesses,
+};
 
 pub use marque_core::state::State;
+pub use marque_ledger::MAX_ADD_CHECKPOINT_SIZE;
 pub use marque_policy::{Access, PolicyError};
+pub use marque_store::published::{Published, Served};
 pub use marque_store::vault::Opening;
 pub use marque_store::views::{HeldElevation, RecordRow, TaskRow};
 pub use marque_svid::oidc::IssuerUrl;
 pub use marque_svid::x509pop::{Answer as PopAnswer, Challenge as PopChallenge, PopKey, PopVerifier};
 pub use marque_svid::{
-    AuthorityId, Bundle, BundleSet, EndpointUrl, KeyKind, Profile, Relationship, RotationPolicy, SecretText, UpstreamCa,
-    X509Svid,
+    AuthorityId, Bundle, BundleSet, EndpointUrl, KeyKind, Profile, Relationship, RotationPolicy, SecretText, UpstreamCa, X509Svid,
 };

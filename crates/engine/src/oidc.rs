@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use marque_core::attestation::{Attestation, Instance};
 use marque_core::time::Ttl;
 use marque_svid::oidc::{Discovery, IssuerKeys, IssuerUrl, OidcVerifier, selectors};
@@ -37,6 +39,16 @@ impl Engine {
     /// Where an issuer's keys are, as its discovery document says (OpenID Connect Discovery §4.3).
     pub fn keys_of(&self, issuer: &IssuerUrl, discovery: &[u8]) -> Result<String> {
         Ok(Discovery::read(issuer, discovery)?.jwks_uri)
+    }
+
+    /// Whether a token says that it is of an issuer that is trusted here. Nothing of it has been verified.
+    pub fn names_trusted_issuer(&self, token: &str) -> bool {
+        let named = || {
+            let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+            serde_json::from_slice::<serde_json::Value>(&claims).ok()?.get("iss")?.as_str().map(str::to_owned)
+        };
+        let issuers = self.issuers.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        named().is_some_and(|issuer| issuers.0.contains_key(&issuer))
     }
 
     /// The instance that a token of a trusted issuer attests. Each token is an instance of its own, which ends with the

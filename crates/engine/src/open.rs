@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use marque_core::event::{Body, By};
@@ -37,6 +37,7 @@ use crate::oidc::Issuers;
 use crate::refusals::Refusals;
 use crate::retention::Retention;
 use crate::svids::Svids;
+use crate::witness::Witnesses;
 
 /// How to open a state directory.
 #[derive(Clone, Debug)]
@@ -97,6 +98,8 @@ pub struct Engine {
     pub(crate) svids: Svids,
     pub(crate) nodes: Nodes,
     pub(crate) tiles: Arc<Mutex<Tiles>>,
+    /// Who cosigns the checkpoints, where anybody does.
+    pub(crate) witnesses: OnceLock<Arc<Witnesses>>,
     pub(crate) ended: watch::Sender<u64>,
     /// When the last checkpoint was signed, in microseconds of the engine's time.
     pub(crate) published: AtomicI64,
@@ -160,6 +163,7 @@ impl Engine {
             svids: Svids::default(),
             nodes: Nodes::default(),
             tiles,
+            witnesses: OnceLock::new(),
             ended: watch::channel(0).0,
             published: AtomicI64::new(i64::MIN),
             pruned: AtomicI64::new(i64::MIN),

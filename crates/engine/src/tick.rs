@@ -56,6 +56,9 @@ impl Engine {
         let head = tiles.publish(&self.signer)?;
         self.published.store(now.micros(), Ordering::Release);
         self.log().retire(head.size)?;
+        if let Some(witnesses) = self.witnesses.get() {
+            witnesses.published(head.size);
+        }
         Ok(head)
     }
 

@@ -93,6 +93,8 @@ pub struct Anchor {
     pub size: Option<u64>,
     /// Which witnesses cosigned, and when.
     pub witnesses: Option<Verdict>,
+    /// How many seconds ago the newest cosignature was made.
+    pub age: Option<u64>,
 }
 
 /// Recomputes a log as [`verify_log`](crate::verify_log) does, and answers each question of the audit by itself (tlog-tiles
@@ -124,13 +126,14 @@ impl Audit<'_> {
     /// Judges a checkpoint that was published beside the newest one (RFC 6962 §2.1.2, tlog-policy).
     pub fn anchor(&self, files: &dyn LogFiles, note: &str, newest: &Checkpoint) -> Anchor {
         let witnesses = self.policy.map(|policy| policy.evaluate(note));
-        let times = witnesses.as_ref().and_then(|verdict| verdict.as_ref().ok()?.newest());
+        let newest_time = witnesses.as_ref().and_then(|verdict| verdict.as_ref().ok()?.newest());
         Anchor {
             consistency: Audit { older: Some(note), ..*self }.consistency(files, newest),
             quorum: witnesses.as_ref().map_or(Finding::NotAsked, quorum),
-            freshness: self.freshness(times),
+            freshness: self.freshness(newest_time),
             size: Checkpoint::open(note, self.origin, self.verifiers).ok().map(|checkpoint| checkpoint.size),
             witnesses: witnesses.and_then(Result::ok),
+            age: self.now.zip(newest_time).map(|(now, newest)| now.saturating_sub(newest)),
         }
     }
 

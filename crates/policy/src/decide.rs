@@ -7,6 +7,7 @@ use cedar_policy::{
     RestrictedExpression,
 };
 use marque_core::PersonId;
+use marque_core::attestation::Selector;
 use marque_core::decision::{Decision, Needs, Reason};
 use marque_core::identity::Identity;
 use marque_core::resource::{Action, Resource, ResourceId, ResourceKind};
@@ -23,6 +24,8 @@ use crate::load::{Snapshot, Tiers};
 pub struct Request<'a> {
     /// Who acts.
     pub identity: &'a Identity,
+    /// What was seen of its running copy; nothing where a question is asked before there is one.
+    pub seen: &'a BTreeSet<Selector>,
     /// Under which task.
     pub task: &'a Task,
     /// The identities between the person and this call, the actor among them.
@@ -67,7 +70,7 @@ impl Snapshot {
     }
 
     fn evaluate(&self, request: &Request<'_>, tiers: &Tiers) -> Result<Decision, String> {
-        let (cedar, entities) = translate(request)?;
+        let (cedar, entities) = translate(request, self.looks_at_instance)?;
         let authorizer = Authorizer::new();
         let response = authorizer.is_authorized(&cedar, &tiers.all, &entities);
         // A forbid that errs is skipped by Cedar, which would allow: any error is a denial.
@@ -156,7 +159,8 @@ fn applies(action: Action, kind: ResourceKind) -> bool {
     }
 }
 
-fn translate(request: &Request<'_>) -> Result<(cedar_policy::Request, Entities), String> {
+/// The request in Cedar's terms. What was seen of the instance is spelled out only for policies that look at it.
+fn translate(request: &Request<'_>, with_instance: bool) -> Result<(cedar_policy::Request, Entities), String> {
     let principal = identity_uid(&request.identity.id)?;
     let call = uid("Call", "this")?;
     let resource = match request.delegate_to {
@@ -173,6 +177,7 @@ fn translate(request: &Request<'_>) -> Result<(cedar_policy::Request, Entities),
     let approved = request.approved.iter().map(|a| RestrictedExpression::new_string(a.clone()));
     let context = Context::from_pairs([
         ("task".to_owned(), task),
+        ("instance".to_owned(), instance(request.seen, with_instance)?),
         ("call".to_owned(), RestrictedExpression::new_entity_uid(call.clone())),
         ("approved".to_owned(), RestrictedExpression::new_set(approved)),
     ]);
@@ -189,6 +194,15 @@ fn translate(request: &Request<'_>) -> Result<(cedar_policy::Request, Entities),
     let tags = arguments::tags(request.arguments)?;
     entities.push(Entity::new_with_tags(call, [], [], tags).map_err(|e| e.to_string())?);
     Ok((cedar, Entities::from_entities(entities, None).map_err(|e| e.to_string())?))
+}
+
+fn instance(seen: &BTreeSet<Selector>, all: bool) -> Result<RestrictedExpression, String> {
+    let seen: Vec<&str> = if all { seen.iter().map(Selector::as_str).collect() } else { Vec::new() };
+    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+    let artifacts = seen.iter().filter_map(|selector| selector.strip_prefix(ARTIFACT)).map(text);
+    let artifacts = RestrictedExpression::new_set(artifacts);
+    let selectors = RestrictedExpression::new_set(seen.iter().map(|selector| text(selector)));
+    record([("selectors", selectors), ("artifacts", artifacts)])
 }
 
 fn identity_entity(identity: &Identity) -> Result<Entity, String> {
@@ -251,3 +265,6 @@ fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
     let kind: EntityTypeName = format!("Marque::{kind}").parse().map_err(|e: cedar_policy::ParseErrors| e.to_string())?;
     Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
+
+/// How a selector of a measured file begins.
+const ARTIFACT: &str = "launched:artifact_sha256:";

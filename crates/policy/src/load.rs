@@ -30,6 +30,8 @@ pub struct Snapshot {
     /// The same without the forbids that look at a call's arguments.
     pub(crate) before_call: Tiers,
     pub(crate) rules: HashMap<PolicyId, Rule>,
+    /// Whether any policy looks at the running copy that acts.
+    pub(crate) looks_at_instance: bool,
     digest: Digest,
 }
 
@@ -94,7 +96,8 @@ impl Snapshot {
 
     fn load_here(files: &[PolicyFile], digest: Digest) -> Result<Self, PolicyError> {
         let baseline = PolicyFile { name: "baseline.cedar".into(), text: BASELINE.into() };
-        let mut snapshot = Self { whole: Tiers::default(), before_call: Tiers::default(), rules: HashMap::new(), digest };
+        let (whole, before_call) = (Tiers::default(), Tiers::default());
+        let mut snapshot = Self { whole, before_call, rules: HashMap::new(), looks_at_instance: false, digest };
         let validator = Validator::new(schema()?);
         for file in std::iter::once(&baseline).chain(files) {
             snapshot.add(file, &validator)?;
@@ -149,7 +152,10 @@ impl Snapshot {
                 str::to_owned,
             );
             let named = policy.new_id(key.clone());
-            let looks_at_call = policy.effect() == Effect::Forbid && looks_at_call(&policy.to_json().unwrap_or_default());
+            let tree = policy.to_json().unwrap_or_default();
+            let looks_at_call = policy.effect() == Effect::Forbid && looks_at_call(&tree);
+            // By the attribute's name alone, whatever it is an attribute of: too often is right, too seldom is not.
+            self.looks_at_instance |= tree.to_string().contains("\"instance\"");
             self.whole.add(&named, soft.is_some()).map_err(|e| fail(&e))?;
             if !looks_at_call {
                 self.before_call.add(&named, soft.is_some()).map_err(|e| fail(&e))?;

@@ -59,6 +59,7 @@ impl Snapshot {
         let task = whole_ceiling(identity)?;
         let request = Request {
             identity,
+            seen: &BTreeSet::new(),
             task: &task,
             chain: std::slice::from_ref(&identity.id),
             action,

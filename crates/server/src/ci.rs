@@ -17,8 +17,11 @@ pub const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 pub const X509_SVID: &str = "urn:marque:token-type:x509-svid";
 
 /// Whether a request without a client certificate is one of these.
-pub fn is_meant(request: &TokenRequest) -> bool {
-    matches!(request.subject_token_type.as_str(), ID_TOKEN | JWT) && request.actor_token.is_none() && request.task.is_none()
+pub fn is_meant(engine: &Engine, request: &TokenRequest) -> bool {
+    matches!(request.subject_token_type.as_str(), ID_TOKEN | JWT)
+        && request.actor_token.is_none()
+        && request.task.is_none()
+        && engine.names_trusted_issuer(&request.subject_token)
 }
 
 /// Exchanges the token: for a JWT-SVID for `audience`, or for an X.509-SVID, by which the job goes on as any workload.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use marque_engine::{Engine, EndpointUrl, EngineError, Profile, Relationship, TrustedIssuer};
+use marque_engine::{EndpointUrl, Engine, EngineError, Profile, Relationship, TrustedIssuer};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};

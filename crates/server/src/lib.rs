@@ -14,8 +14,8 @@ mod oauth;
 pub mod pb;
 pub mod sds;
 mod serve;
-pub mod source;
 pub mod sinks;
+pub mod source;
 pub mod tls;
 pub mod workload;
 

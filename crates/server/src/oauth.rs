@@ -64,7 +64,7 @@ async fn token(
     form: Result<Form<TokenRequest>, axum::extract::rejection::FormRejection>,
 ) -> Result<Response, TokenError> {
     let Form(request) = form.map_err(|e| invalid(e.body_text()))?;
-    if workload.is_none() && request.grant_type == GRANT && ci::is_meant(&request) {
+    if workload.is_none() && request.grant_type == GRANT && ci::is_meant(&engine, &request) {
         return Ok((no_store(), Json(ci::exchange(&engine, &request).await?)).into_response());
     }
     let unknown = || TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into());

@@ -99,12 +99,13 @@ impl Asker {
             Want { purpose: "weekly customer report".into(), scope: None, ttl: Ttl::from_minutes(60), budget: Budget::default() };
         let (task, _) = Task::start(&mut cx, office::ADMINISTRATOR.parse()?, &identity, want, Epoch(0))?;
         let chain = vec![identity.id.clone()];
-        Ok(Self { identity, task, chain, approved: BTreeSet::new() })
+        Ok(Self { identity, seen: BTreeSet::new(), task, chain, approved: BTreeSet::new() })
     }
 
     fn request<'a>(&'a self, case: &'a Case) -> Request<'a> {
         Request {
             identity: &self.identity,
+            seen: &self.seen,
             task: &self.task,
             chain: &self.chain,
             action: Action::Invoke,

@@ -4,7 +4,9 @@ mod apply;
 mod authority;
 mod export;
 mod identity;
+mod isolate;
 mod ledger;
+mod measure;
 mod query;
 pub use query::encoded;
 mod run;
@@ -38,6 +40,10 @@ impl Context<'_> {
 
 /// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<ExitCode> {
+    // Before there is a second thread: only a process with one may leave its user namespace.
+    if let Command::Inside(inside) = &args.command {
+        return isolate::inside(inside);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(dispatch(args, output))
 }
@@ -60,6 +66,7 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Apply(manifest) => apply::apply(&context, &manifest.dir).await?,
         Command::Task(command) => task::task(&context, command).await?,
         Command::Run(run) => return run::run(&context, run).await,
+        Command::Inside(inside) => return isolate::inside(&inside),
         Command::Elevation(command) => task::elevation(&context, command).await?,
         Command::Revoke { target, why } => task::revoke(&context, &target, &why).await?,
         Command::WhoCan { action, resource } => query::who_can(&context, action, &resource).await?,

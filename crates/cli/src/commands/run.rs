@@ -7,24 +7,39 @@ use marque_server::launch::Doorway;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Context;
+use super::{Context, isolate, measure};
 use crate::args::RunArgs;
 use crate::failure::{Failure, Result};
 
 pub async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode> {
     let (program, arguments) = args.command.split_first().ok_or_else(|| Failure::input("name a program after `--`"))?;
     let mut client = context.client().await?;
-    let doorway: Doorway = client.post("/v1/launches", &json!({ "identity": args.identity, "task": args.task })).await?;
+    let launch = json!({
+        "identity": args.identity,
+        "task": args.task,
+        "isolated": args.isolate,
+        "argv_sha256": measure::argv(&args.command),
+        "artifacts": measure::artifacts(&args.artifact)?,
+    });
+    let doorway: Doorway = client.post("/v1/launches", &launch).await?;
     let status: Value = client.get("/v1/status").await?;
     // Processes that outlive their parent come back to this one, so that they stay within the launch.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments);
+    // It has a person's credential in its memory.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    let mut command = if args.isolate {
+        isolate::command(&doorway, &args, &context.state)?
+    } else {
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).env("SPIFFE_ENDPOINT_SOCKET", &doorway.workload_api);
+        command
+    };
     for ours in ["MARQUE_STATE", "MARQUE_PERSON"] {
         command.env_remove(ours);
     }
-    command.env("SPIFFE_ENDPOINT_SOCKET", &doorway.workload_api);
-    command.env("MARQUE_GATEWAY", &doorway.gateway);
+    if let Some(gateway) = &doorway.gateway {
+        command.env("MARQUE_GATEWAY", gateway);
+    }
     command.env("MARQUE_TASK", &args.task);
     command.env("MARQUE_ISSUER", super::query::text(&status, "issuer"));
     let name = program.to_string_lossy().into_owned();

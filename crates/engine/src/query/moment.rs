@@ -174,6 +174,7 @@ fn holders(
         let calls_left = state.calls_left(task);
         let (decision, depends_on) = policy.decide_before_call(&Request {
             identity: state.identities.get(&task.actor)?,
+            seen: &BTreeSet::new(),
             task,
             chain: &state.chain(task),
             action,

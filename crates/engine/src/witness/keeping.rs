@@ -75,7 +75,11 @@ impl Witness {
         for key in logs {
             let origin = key.name().to_owned();
             let last = kept.remove(&origin);
-            known.entry(origin).or_insert_with(|| Log { keys: Vec::new(), last: last.into() }).keys.push(key.clone());
+            known
+                .entry(origin)
+                .or_insert_with(|| Log { keys: Vec::new(), last: tokio::sync::Mutex::new(last) })
+                .keys
+                .push(key.clone());
         }
         Self { signer, env, keeper, logs: known }
     }
@@ -87,8 +91,9 @@ impl Witness {
 
     /// Answers a request (tlog-witness v1.0.0, "add-checkpoint"). An error is the keeper's: nothing is cosigned then.
     pub async fn add_checkpoint(self: &Arc<Self>, body: &[u8]) -> Result<WitnessReply> {
-        let request = std::str::from_utf8(body).map_err(|_| LedgerError::BadAddCheckpoint).and_then(str::parse);
-        let request: AddCheckpoint = match request {
+        let request =
+            std::str::from_utf8(body).map_err(|_| LedgerError::BadAddCheckpoint).and_then(|body| body.parse::<AddCheckpoint>());
+        let request = match request {
             Ok(request) => request,
             Err(error) => return Ok(refused(&Refusal::Malformed(error))),
         };

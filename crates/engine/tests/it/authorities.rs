@@ -38,7 +38,11 @@ async fn keys_rotate_on_schedule_and_nothing_that_was_issued_breaks() {
     assert!(sequences.is_sorted(), "{sequences:?}");
     assert_ne!(active(&world, "x509"), first_ca);
     assert!(seen.len() >= 4 && seen.contains(&first_jwt), "{seen:?}");
-    let steps: Vec<_> = world.events().into_iter().filter_map(|e| if let Body::AuthorityStepped { step, .. } = e.what { Some(step) } else { None }).collect();
+    let steps: Vec<_> = world
+        .events()
+        .into_iter()
+        .filter_map(|e| if let Body::AuthorityStepped { step, .. } = e.what { Some(step) } else { None })
+        .collect();
     for step in [AuthorityStep::Prepared, AuthorityStep::Activated, AuthorityStep::Forgotten] {
         assert!(steps.contains(&step), "{steps:?}");
     }

@@ -171,7 +171,7 @@ fn an_anchor_is_judged_by_itself() {
     let anchor = |size: u64, root: Hash, by: &[(u8, u64)]| audit.anchor(&log, &cosigned(&note(size, root), by), &newest);
     let good = anchor(513, SAMPLE.roots[513], &[(1, 980), (3, 950)]);
     assert_eq!([good.consistency, good.quorum, good.freshness], [Finding::Holds, Finding::Holds, Finding::Holds]);
-    assert_eq!((good.size, good.witnesses.unwrap().newest()), (Some(513), Some(980)));
+    assert_eq!((good.size, good.age, good.witnesses.unwrap().newest()), (Some(513), Some(20), Some(980)));
     let fork = anchor(513, SAMPLE.roots[512], &[(1, 900), (3, 900)]);
     assert!(matches!((fork.consistency, fork.freshness), (Finding::Fails(_), Finding::Fails(_))));
     assert_eq!(fork.quorum, Finding::Holds, "whoever cosigned a fork did cosign it");

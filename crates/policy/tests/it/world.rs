@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use marque_core::Digest;
+use marque_core::attestation::Selector;
 use marque_core::decision::Decision;
 use marque_core::event::{Body, By, Event};
 use marque_core::id::{EventId, TaskId};
@@ -33,6 +34,7 @@ pub(crate) fn policies(lines: &[&str]) -> Snapshot {
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) identity: Identity,
+    pub(crate) seen: BTreeSet<Selector>,
     pub(crate) task: Task,
     pub(crate) action: Action,
     pub(crate) resource: Resource,
@@ -46,8 +48,8 @@ impl Ask {
     /// The agent asks to do `action` on `resource`, under a task of its whole ceiling.
     pub(crate) fn new(identity: Identity, action: Action, resource: Resource) -> Self {
         let task = task(&identity);
-        let approved = BTreeSet::new();
-        Self { identity, task, action, resource, changed: false, arguments: Value::Null, approved, calls_left: None }
+        let (seen, approved) = (BTreeSet::new(), BTreeSet::new());
+        Self { identity, seen, task, action, resource, changed: false, arguments: Value::Null, approved, calls_left: None }
     }
 
     /// The agent invokes the tool `mail/send`, and every grant is there.
@@ -66,6 +68,7 @@ impl Ask {
     pub(crate) fn of(&self, policies: &Snapshot) -> Decision {
         policies.decide(&Request {
             identity: &self.identity,
+            seen: &self.seen,
             task: &self.task,
             chain: std::slice::from_ref(&self.identity.id),
             action: self.action,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, Request, Uri, header};
+use axum::http::{HeaderMap, Method, Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -62,7 +62,7 @@ impl Poster {
         let host = authority.parse().map_err(|_| SinkError::Invalid(format!("`{authority}` is not a host")))?;
         headers.insert(header::HOST, host);
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = axum::http::Method::POST;
+        *request.method_mut() = Method::POST;
         *request.uri_mut() = path(&self.uri);
         *request.headers_mut() = headers;
         let response = link.sender.send_request(request).await?;

@@ -34,7 +34,10 @@ impl Socket {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = peer_of(&theirs).unwrap();
         assert_eq!(peer.pid, std::process::id());
-        tokio::spawn(marque_server::http(AnyAuthority::new(theirs), workload::service(Local::of(Arc::clone(engine), None), peer)));
+        tokio::spawn(marque_server::http(
+            AnyAuthority::new(theirs),
+            workload::service(Local::of(Arc::clone(engine), None), peer),
+        ));
         let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(ours))).await.unwrap();
         tokio::spawn(connection);
         Self(sender)

@@ -61,8 +61,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options =
-            Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
+        let options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
         let engine = Engine::open(&dir.path().join("state"), Env::system(), options).await.unwrap();
         engine.add_person(By::System, &person(ALICE)).await.unwrap();
         let [admin, alice] = [ADMIN, ALICE].map(|name| Caller::Person(person(name)));
@@ -86,7 +85,14 @@ impl World {
     pub(crate) async fn agent(&self, name: &str) -> Agent {
         let pid = std::process::id();
         let selectors: BTreeSet<Selector> = BTreeSet::from([format!("unix:name:{name}").parse().unwrap()]);
-        let seen = Observed(Attestation { method: "unix".into(), pid, started: start_time(pid).unwrap(), selectors, until: None, node: None });
+        let seen = Observed(Attestation {
+            method: "unix".into(),
+            pid,
+            started: start_time(pid).unwrap(),
+            selectors,
+            until: None,
+            node: None,
+        });
         let instance = self.engine.attest(seen, None).await.unwrap();
         let issued = self.engine.x509_svid(&instance).await.unwrap();
         let chain: Vec<&[u8]> = issued.svid.chain.iter().map(Vec::as_slice).collect();

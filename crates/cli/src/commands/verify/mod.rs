@@ -1,0 +1,162 @@
+//! `marque ledger verify`: offline, from the files alone, or from the address that serves them; a verdict for each question.
+
+mod facts;
+mod files;
+mod verdicts;
+
+use std::process::ExitCode;
+
+use marque_engine::Env;
+use marque_ledger::{Audit, Checkpoint, Policy, Report, Verifier, audit_log};
+use serde_json::json;
+
+use self::facts::Facts;
+use self::files::Ledger;
+use self::verdicts::{Found, Standing, Verdict};
+use super::Context;
+use crate::args::VerifyArgs;
+use crate::failure::{Code, Failure, Result};
+use crate::output::Tone;
+
+/// Verifies a ledger and says how it stands. Exit code 0 when nothing that was asked fails or is left unchecked.
+pub fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<ExitCode> {
+    let ledger = match &args.url {
+        Some(url) => Ledger::at(url)?,
+        None => Ledger::Dir(args.dir.clone().unwrap_or_else(|| context.state.join("ledger"))),
+    };
+    // Reading over the network waits; files are read as they come.
+    tokio::task::block_in_place(|| judge(context, args, &ledger))
+}
+
+fn judge(context: &Context<'_>, args: &VerifyArgs, ledger: &Ledger) -> Result<ExitCode> {
+    let policy = args.policy.as_ref().map(|file| read_policy(file)).transpose()?;
+    let key = Key::find(args, policy.as_ref(), ledger)?;
+    let origin = key.verifier.name().to_owned();
+    let known = [key.verifier];
+    let older = args.older.as_ref().map(|file| read(file)).transpose()?;
+    let audit = Audit {
+        older: older.as_deref(),
+        policy: policy.as_ref(),
+        now: policy.as_ref().map(|_| u64::try_from(Env::system().clock.now().seconds()).unwrap_or(0)),
+        max_age: args.max_age.map(|age| age.seconds()),
+        minimum_index: read_pruned(ledger)?,
+        ..Audit::new(&origin, &known)
+    };
+    let mut facts = Facts::default();
+    let findings = audit_log(ledger, &audit, &mut |index, entry| facts.add(index, entry));
+    let witnessed = ledger.text("checkpoint.witnessed")?;
+    let anchor = witnessed.zip(findings.checkpoint.as_ref()).map(|(note, newest)| audit.anchor(ledger, &note, newest));
+    let older_size = older.and_then(|note| Checkpoint::open(&note, &origin, &known).ok()).map(|checkpoint| checkpoint.size);
+    let found = Found {
+        findings: &findings,
+        facts: &facts,
+        anchor: anchor.as_ref(),
+        origin: &origin,
+        key_from: &key.from,
+        key_is_beside: key.is_beside,
+        older_size,
+        has_policy: policy.is_some(),
+        pruned: audit.minimum_index,
+    };
+    let verdicts = found.verdicts();
+    let is_ok = !verdicts.iter().any(Verdict::is_bad);
+    show(context, &origin, &findings.report, key.is_beside, is_ok, &verdicts);
+    Ok(if is_ok { ExitCode::SUCCESS } else { ExitCode::from(Code::NotFound as u8) })
+}
+
+fn show(context: &Context<'_>, origin: &str, report: &Report, is_beside: bool, is_ok: bool, verdicts: &[Verdict]) {
+    let faults: Vec<_> = report.faults.iter().map(|f| json!({ "path": f.path, "what": f.what })).collect();
+    let value = json!({
+        "ok": is_ok,
+        "origin": origin,
+        "size": report.size,
+        "root": report.root.map(|root| root.to_string()),
+        "entries_checked": report.entries_checked,
+        "entries_pruned": report.entries_pruned,
+        "tiles_checked": report.tiles_checked,
+        "faults": faults,
+        "key_from": if is_beside { "the log itself" } else { "the given file" },
+        "verdicts": verdicts,
+    });
+    let output = context.output;
+    output.show(&value, || {
+        let head = match (is_ok, report.is_ok()) {
+            (true, _) => format!(
+                "{} {} entries, {} tiles, and the signed checkpoint of {origin}",
+                output.paint(Tone::Good, "✓ whole:"),
+                report.entries_checked,
+                report.tiles_checked
+            ),
+            (false, true) => format!("{} the log of {origin}", output.paint(Tone::Bad, "✗ in doubt:")),
+            (false, false) => format!(
+                "{} {} of {} entries were read",
+                output.paint(Tone::Bad, "✗ not whole:"),
+                report.entries_checked,
+                report.size
+            ),
+        };
+        output.line(head);
+        verdicts.iter().for_each(|verdict| print(context, verdict));
+    });
+}
+
+fn print(context: &Context<'_>, verdict: &Verdict) {
+    let output = context.output;
+    let mark = match verdict.standing {
+        Standing::Holds => output.paint(Tone::Good, "✓"),
+        Standing::Fails => output.paint(Tone::Bad, "✗"),
+        Standing::Unchecked | Standing::Open => output.paint(Tone::Waiting, "–"),
+    };
+    let unchecked = if verdict.standing == Standing::Unchecked { "could not be checked: " } else { "" };
+    output.line(format!("{mark} {:<12} {unchecked}{}", verdict.name, verdict.text));
+    verdict.more.iter().for_each(|more| output.line(format!("  {:<12} {more}", "")));
+}
+
+/// The log's key, and where it came from.
+struct Key {
+    verifier: Verifier,
+    from: String,
+    /// Whether it lay beside the log.
+    is_beside: bool,
+}
+
+impl Key {
+    /// From the file that was given, or from the policy, or from beside the log.
+    fn find(args: &VerifyArgs, policy: Option<&Policy>, ledger: &Ledger) -> Result<Self> {
+        let unreadable = |from: &str, why: &str| {
+            let text =
+                format!("cannot read the log's public key `{from}`: {why}; name a ledger's directory, or a key with --key-file");
+            Failure::new(Code::NotFound, text)
+        };
+        let (text, from) = match (&args.key_file, policy.map(Policy::logs)) {
+            (Some(file), _) => {
+                let from = file.display().to_string();
+                (std::fs::read_to_string(file).map_err(|e| unreadable(&from, &e.to_string()))?, from)
+            }
+            (None, Some([log])) => {
+                return Ok(Self { verifier: log.verifier.clone(), from: "the policy".into(), is_beside: false });
+            }
+            (None, _) => {
+                let from = ledger.place("verifier");
+                (ledger.text("verifier")?.ok_or_else(|| unreadable(&from, "it is not there"))?, from)
+            }
+        };
+        let verifier = text.trim().parse().map_err(|e| Failure::input(format!("`{from}`: {e}")))?;
+        Ok(Self { verifier, from, is_beside: args.key_file.is_none() })
+    }
+}
+
+pub(super) fn read_policy(file: &std::path::Path) -> Result<Policy> {
+    let bytes = std::fs::read(file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))?;
+    Policy::from_bytes(&bytes).map_err(|e| Failure::input(format!("`{}`: {e}", file.display())))
+}
+
+fn read(file: &std::path::Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))
+}
+
+/// Below which entry the log says that contents were let go.
+fn read_pruned(ledger: &Ledger) -> Result<u64> {
+    let Some(text) = ledger.text("pruned")? else { return Ok(0) };
+    text.trim().parse().map_err(|_| Failure::failed(format!("`{}` is not a number of entries", ledger.place("pruned"))))
+}
