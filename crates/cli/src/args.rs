@@ -1,5 +1,7 @@
 //! The command line.
 
+mod evidence;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -7,6 +9,9 @@ use marque_core::resource::{Action, ResourceId};
 use marque_core::scope::Grant;
 use marque_core::time::Ttl;
 use marque_engine::ExportFormat;
+use marque_ledger::Verifier;
+
+pub use self::evidence::{AttestArgs, EraseArgs, PruneArgs, ReceiptCommand, ReceiptGet, ReceiptVerify, VerifyArgs};
 
 /// Govern what software agents do: identities, tasks, decisions, and a record that outsiders can verify.
 #[derive(Debug, Parser)]
@@ -115,9 +120,25 @@ pub enum Command {
     /// The log: verify it offline, from its files alone.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Receipts: get one, or check one without a server.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
+    /// Bind a file to the task that made it, so that it is traced to that task and to its inputs.
+    #[command(after_help = "Example:\n  marque attest model.bin --task task_01JD… --input train.parquet --input base.bin")]
+    Attest(AttestArgs),
     /// Exports: a range of the log in another format, and how far the configured ones are.
     #[command(subcommand)]
     Export(ExportCommand),
+    /// Run a witness: it cosigns the checkpoints of logs, each only if it continues the one before.
+    #[command(
+        after_help = "A C2SP tlog-witness. A log lists it in its witness policy, with the key that it prints.\n\nExamples:\n  marque witness key --dir w1 --name witness.example/w1\n  marque witness --dir w1 --name witness.example/w1 --log example.org/marque/log+7cc83a9d+AYqI…\n  marque serve --witness-policy policy"
+    )]
+    Witness(WitnessArgs),
+    /// Run a root log: a witness whose log has the checkpoints of many logs, a tenant's each.
+    #[command(
+        after_help = "A tenant lists it in its witness policy, as any witness. Its own log is served under /ledger/, and\n/anchor/<hex SHA-256 of an origin> proves a tenant's newest checkpoint to be in it.\n\nExamples:\n  marque root key --dir root --name root.example\n  marque root --dir root --name root.example --log VKEY --log VKEY --witness-policy policy"
+    )]
+    Root(RootArgs),
     /// The views: rebuild them from the log.
     #[command(subcommand)]
     Views(ViewsCommand),
@@ -127,7 +148,10 @@ pub enum Command {
     /// The trust domain's signing keys: list, prepare, activate, taint, revoke.
     #[command(subcommand)]
     Authority(AuthorityCommand),
-    /// People: list, add.
+    /// Nodes, other hosts on which the Workload API is served: let them join, list, ban; and be one.
+    #[command(subcommand)]
+    Node(crate::commands::NodeCommand),
+    /// People: list, add, erase.
     #[command(subcommand)]
     Person(PersonCommand),
     /// Secrets for upstreams, given to the gateway and to no agent.
@@ -196,6 +220,66 @@ pub struct ServeArgs {
     /// The address of the console (loopback).
     #[arg(long, value_name = "ADDRESS")]
     pub console: Option<std::net::SocketAddr>,
+    /// The address of the published log on plain HTTP (loopback).
+    #[arg(long, value_name = "ADDRESS")]
+    pub ledger: Option<std::net::SocketAddr>,
+    /// The witnesses that are to cosign the log's checkpoints, as a C2SP tlog-policy.
+    #[arg(long, value_name = "FILE")]
+    pub witness_policy: Option<PathBuf>,
+}
+
+/// What a witness and a root log have in common.
+#[derive(Debug, ClapArgs)]
+pub struct CosignerArgs {
+    /// Where the keys are kept, and what was cosigned.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The name of the key, as witness.example/w1; needed once.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The verifier key of a log whose checkpoints are cosigned; again for more.
+    #[arg(long = "log", value_name = "VKEY")]
+    pub logs: Vec<Verifier>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct WitnessArgs {
+    #[command(flatten)]
+    pub cosigner: CosignerArgs,
+    /// The address, plain HTTP: beyond this host, put TLS in front of it.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8446")]
+    pub listen: std::net::SocketAddr,
+    #[command(subcommand)]
+    pub command: Option<KeyCommand>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct RootArgs {
+    #[command(flatten)]
+    pub cosigner: CosignerArgs,
+    /// The address, plain HTTP: beyond this host, put TLS in front of it.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8447")]
+    pub listen: std::net::SocketAddr,
+    /// The witnesses that are to cosign the root log's own checkpoints, as a C2SP tlog-policy.
+    #[arg(long, value_name = "FILE")]
+    pub witness_policy: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Option<KeyCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Print the verifier key, as policies list it; it is made at first use.
+    Key {
+        /// Where the keys are kept.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// The name of a new key, as witness.example/w1.
+        #[arg(long)]
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, ClapArgs)]
@@ -305,14 +389,131 @@ pub enum ElevationCommand {
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
     /// Check tree, checkpoint and every entry, offline, from the files alone.
-    #[command(after_help = "Example:\n  marque ledger verify ./copy-of-the-ledger --key-file trusted-verifier")]
-    Verify {
-        /// The ledger's directory; without it, the state directory's.
-        dir: Option<PathBuf>,
-        /// A file with the log's public key; without it, the one beside the log, which proves less.
+    #[command(
+        after_help = "Examples:\n  marque ledger verify ./copy-of-the-ledger --key-file trusted-verifier\n  marque ledger verify --url https://log.example.org/ledger/ --policy witnesses --max-age 1h"
+    )]
+    Verify(VerifyArgs),
+    /// Let go of the contents of old entries; their hashes stay, and every proof holds.
+    #[command(after_help = "Example:\n  marque ledger prune --before 2026-01-01 --yes")]
+    Prune(PruneArgs),
+    #[command(flatten)]
+    Ask(LedgerQuestion),
+}
+
+// Questions to the log. Each is written into it.
+#[derive(Debug, Subcommand)]
+pub enum LedgerQuestion {
+    /// Entries that name somebody or something, the newest first. Everything that is given must hold.
+    #[command(after_help = QUERIES)]
+    Query(Box<LedgerQuery>),
+    /// One credential: its issue, every use of it, and how it ended.
+    #[command(after_help = "Example:\n  marque ledger credential lease_01JD…")]
+    Credential {
+        /// The credential.
+        credential: String,
+        /// Only uses below this entry: the next page.
+        #[arg(long, value_name = "INDEX")]
+        before: Option<u64>,
+        /// How many uses at most, up to 1000; without it, 100.
         #[arg(long)]
-        key_file: Option<PathBuf>,
+        limit: Option<u32>,
     },
+    /// Every credential that a task, and the tasks that hang from it, ever held.
+    #[command(after_help = "Example:\n  marque ledger credentials task_01JD… --no-below")]
+    Credentials {
+        /// The task.
+        task: String,
+        /// Without the tasks that hang from it.
+        #[arg(long)]
+        no_below: bool,
+    },
+    /// Who had access to something at a moment: by the policies, tasks and credentials of then.
+    #[command(
+        after_help = "Examples:\n  marque ledger access invoke tool:mail/send --at 2026-03-01T09:30:00Z\n  marque ledger access read dataset:customers --at 7d"
+    )]
+    Access {
+        /// read, write, export, invoke, infer, retrain, publish, delegate, issue
+        action: Action,
+        /// As tool:mail/send or dataset:customers.
+        resource: ResourceId,
+        /// When: 2026-03-01T09:30:00Z, 2026-03-01, or 2h, 7d before now.
+        #[arg(long, value_name = "TIME")]
+        at: String,
+    },
+}
+
+const QUERIES: &str = "\
+Times are 2026-03-01T09:30:00Z, 2026-03-01, or 2h, 7d before now.
+
+Examples:
+  marque ledger query --identity agent/researcher --since 2h
+  marque ledger query --task task_01JD… --decision deny
+  marque ledger query --file report.md
+  marque ledger query --of-person alice@example.com --since 2026-03-01 --until 2026-04-01 --all --json > march.ndjson
+  marque ledger query --kind revoked --follow";
+
+#[derive(Debug, ClapArgs)]
+pub struct LedgerQuery {
+    /// The identity that acts or that it is about: a SPIFFE ID, or its path as agent/researcher.
+    #[arg(long)]
+    pub identity: Option<String>,
+    /// The running copy.
+    #[arg(long)]
+    pub instance: Option<String>,
+    /// The task, and the tasks that hang from it.
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Without the tasks that hang from that one.
+    #[arg(long, requires = "task")]
+    pub no_below: bool,
+    /// The person for whom it was, or who said so.
+    #[arg(long, value_name = "PERSON")]
+    pub of_person: Option<String>,
+    /// What was acted on, as tool:mail/send.
+    #[arg(long)]
+    pub resource: Option<String>,
+    /// The credential.
+    #[arg(long)]
+    pub credential: Option<String>,
+    /// The record: its decision and its outcome.
+    #[arg(long)]
+    pub record: Option<String>,
+    /// allow, deny or hold.
+    #[arg(long)]
+    pub decision: Option<String>,
+    /// The kind of event, as task_started or revoked.
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// SHA-256 of a content that it carried or of a file that it is about, as sha256:….
+    #[arg(long)]
+    pub digest: Option<String>,
+    /// A file: the same as --digest with its digest; `-` is standard input.
+    #[arg(long, conflicts_with = "digest")]
+    pub file: Option<PathBuf>,
+    /// Not before this time.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only entries from this one on.
+    #[arg(long, value_name = "INDEX")]
+    pub from: Option<u64>,
+    /// Only entries below this one: the next page.
+    #[arg(long, value_name = "INDEX")]
+    pub before: Option<u64>,
+    /// The oldest first.
+    #[arg(long)]
+    pub oldest_first: bool,
+    /// How many at most: up to 1000 on a page, and 100 without it.
+    #[arg(long)]
+    pub limit: Option<u32>,
+    /// All of them, as a stream.
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Those that come, too: from now on, or from --since or --from on.
+    #[arg(long, conflicts_with_all = ["until", "before"])]
+    pub follow: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -439,6 +640,11 @@ pub enum PersonCommand {
         /// As bob@example.com.
         name: String,
     },
+    /// Erase a person: their name, and the key of everything that was recorded for them.
+    #[command(
+        after_help = "What hangs from them is revoked first. The log stays whole and every proof holds; what was sealed for\nthem is lost for good.\n\nExample:\n  marque person erase bob@example.com --yes"
+    )]
+    Erase(EraseArgs),
 }
 
 #[derive(Debug, Subcommand)]

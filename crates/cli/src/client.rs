@@ -55,6 +55,11 @@ impl Client {
         Ok(Self { credential: credential(state, person)?, end })
     }
 
+    /// Whether a server answers, and not the state directory itself.
+    pub fn has_server(&self) -> bool {
+        matches!(self.end, End::Server(_))
+    }
+
     pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
         self.call(Method::GET, path, "application/json", Bytes::new()).await
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::args::ServeArgs;
 use crate::exports::{self, ExportConfig};
 use crate::failure::{Failure, Result};
+use crate::nodes::NodeConfig;
 use crate::trust::{AuthorityConfig, FederationConfig, OidcConfig};
 
 /// Everything that `marque serve` can be told.
@@ -26,6 +27,10 @@ pub struct Config {
     pub gateway: SocketAddr,
     /// The address of the console, plain HTTP: keep it on loopback. Default: `127.0.0.1:8445`.
     pub console: SocketAddr,
+    /// The address of the published log, plain HTTP on loopback. Default: none; it is always beside the token endpoint too.
+    pub ledger: Option<SocketAddr>,
+    /// A C2SP tlog-policy file: its witnesses are asked to cosign the log's checkpoints. Default: none.
+    pub witness_policy: Option<PathBuf>,
     /// Host names and addresses in the server's certificate. Default: `localhost`, `127.0.0.1`.
     pub names: Vec<String>,
     /// The issuer of tokens. Default: `https://` and the address of the token endpoint.
@@ -40,6 +45,8 @@ pub struct Config {
     pub oidc: Vec<OidcConfig>,
     /// Exports: events carried out to other systems.
     pub export: Vec<ExportConfig>,
+    /// Other hosts on which the Workload API is served.
+    pub node: NodeConfig,
 }
 
 impl Default for Config {
@@ -55,6 +62,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
             gateway: SocketAddr::from((Ipv4Addr::LOCALHOST, 8444)),
             console: SocketAddr::from((Ipv4Addr::LOCALHOST, 8445)),
+            ledger: None,
+            witness_policy: None,
             names: vec!["localhost".into(), "127.0.0.1".into()],
             issuer: None,
             workload_socket: None,
@@ -62,6 +71,7 @@ impl Default for Config {
             federation: Vec::new(),
             oidc: Vec::new(),
             export: Vec::new(),
+            node: NodeConfig::default(),
         }
     }
 }
@@ -90,6 +100,13 @@ impl Config {
             return Err(Failure::input(format!(
                 "the console speaks plain HTTP and stays on loopback: `{}` is not",
                 config.console
+            )));
+        }
+        config.ledger = args.ledger.or(config.ledger);
+        config.witness_policy = args.witness_policy.clone().or(config.witness_policy);
+        if let Some(address) = config.ledger.filter(|address| !address.ip().is_loopback()) {
+            return Err(Failure::input(format!(
+                "the ledger's own address speaks plain HTTP and stays on loopback: `{address}` is not"
             )));
         }
         exports::check(&config.export)?;

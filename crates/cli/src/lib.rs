@@ -8,9 +8,11 @@ mod demo;
 mod exports;
 mod failure;
 pub mod manifest;
+mod nodes;
 mod output;
 mod serve;
 mod trust;
+mod witnesses;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use marque_core::id::LeaseId;
 use marque_engine::{Engine, Env, Options};
 use marque_gateway::{Gateway, Peer as GatewayPeer};
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::exports;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Tone};
-use crate::trust;
+use crate::{trust, witnesses};
 
 /// Where a server listens, printed when it is ready.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Addresses {
     pub issuer: String,
     pub gateway: String,
     pub console: String,
+    /// The published log on plain HTTP, where that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<String>,
 }
 
 /// Serves until SIGTERM, ctrl-c, or until the log stops.
@@ -43,9 +47,14 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let control = TcpListener::bind(config.listen).await.map_err(bind("the token endpoint's address"))?;
     let gateway = TcpListener::bind(config.gateway).await.map_err(bind("the gateway's address"))?;
     let console = TcpListener::bind(config.console).await.map_err(bind("the console's address"))?;
+    let ledger = match config.ledger {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(bind("the ledger's address"))?),
+        None => None,
+    };
     let issuer = config.issuer.clone().unwrap_or(format!("https://{}", control.local_addr()?));
     let mut options = Options::new(config.trust_domain.clone(), config.administrator.clone(), issuer.clone());
     (options.rotation, options.upstream) = (config.authority.rotation()?, config.authority.upstream()?);
+    config.node.set(&mut options)?;
     let engine = Engine::open(state, Env::system(), options).await?;
     trust::follow(&engine, &config.federation, &config.oidc)?;
     let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));
@@ -64,7 +73,15 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         issuer,
         gateway: format!("https://{}", gateway.local_addr()?),
         console: format!("http://{}", console.local_addr()?),
+        ledger: match &ledger {
+            Some(listener) => Some(format!("http://{}/ledger", listener.local_addr()?)),
+            None => None,
+        },
     };
+    if let Some(policy) = &config.witness_policy {
+        witnesses::ask(engine.ask_witnesses(&witnesses::read_policy(policy)?)?)?;
+    }
+    let published = marque_server::ledger::router(engine.published_log());
     let window = marque_console::router(Arc::clone(&engine));
     // They end with this function.
     let _exports = exports::start(&engine, &config.export).await?;
@@ -75,9 +92,10 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
             http(stream, router(api, Some(peer)))
         }) => {}
         () = unix_connections(workload_socket, |stream, peer| http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, launches.of(peer.pid)))) => {}
-        () = token_endpoint(control, &tls, &engine) => {}
+        () = token_endpoint(control, &tls, &engine, &published) => {}
         () = mutual_tls(gateway, &tls, &door) => {}
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}
+        () = plain_ledger(ledger, &published) => {}
         stopped = time(&engine, &tls, &door) => stopped?,
         () = asked_to_stop() => {}
     }
@@ -94,6 +112,9 @@ fn ready(addresses: &Addresses, output: &Output) {
         output.line(format!("  token endpoint  {}/oauth/token", addresses.issuer));
         output.line(format!("  gateway         {}/mcp/<service>", addresses.gateway));
         output.line(format!("  console         {}", addresses.console));
+        if let Some(ledger) = &addresses.ledger {
+            output.line(format!("  ledger          {ledger}/checkpoint"));
+        }
     });
 }
 
@@ -117,12 +138,15 @@ async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
     Ok(())
 }
 
-async fn token_endpoint(listener: TcpListener, tls: &Tls, engine: &Arc<Engine>) {
+async fn token_endpoint(listener: TcpListener, tls: &Tls, engine: &Arc<Engine>, published: &Router) {
     tcp_connections(listener, |stream| {
-        let (tls, engine) = (tls.clone(), Arc::clone(engine));
+        let (tls, engine, published) = (tls.clone(), Arc::clone(engine), published.clone());
         async move {
             match tls.accept(stream).await {
-                Ok((stream, client)) => http(stream, oauth_router(engine, client.workload)).await,
+                Ok((stream, client)) => {
+                    let nodes = marque_server::node::router(Arc::clone(&engine), client.node);
+                    http(stream, oauth_router(engine, client.workload).merge(nodes).merge(published)).await;
+                }
                 Err(error) => tracing::debug!("a TLS connection was refused: {error}"),
             }
         }
@@ -147,7 +171,16 @@ async fn mutual_tls(listener: TcpListener, tls: &Tls, door: &Gateway) {
     .await;
 }
 
-async fn tcp_connections<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, handle: impl Fn(TcpStream) -> F) {
+/// The published log on plain HTTP, if that is asked for.
+async fn plain_ledger(listener: Option<TcpListener>, published: &Router) {
+    match listener {
+        Some(listener) => tcp_connections(listener, |stream| http(stream, published.clone())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Accepts connections for good, each handed to `handle` on a task of its own.
+pub async fn tcp_connections<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, handle: impl Fn(TcpStream) -> F) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -161,7 +194,8 @@ async fn tcp_connections<F: Future<Output = ()> + Send + 'static>(listener: TcpL
     }
 }
 
-async fn asked_to_stop() {
+/// Waits for SIGTERM or ctrl-c.
+pub async fn asked_to_stop() {
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {
             tokio::select! {

@@ -144,7 +144,7 @@ fn private(path: &Path) -> Result<()> {
 }
 
 /// A length of time as people write it: `30m`, `24h`, `90d`.
-fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Ttl>, D::Error> {
+pub fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Ttl>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
     let parsed = match days {

@@ -21,7 +21,12 @@ pub fn canonical(value: &Value) -> Digest {
 
 /// What one text is found by again: its digest, that of its normalised form, and its fingerprints.
 pub fn content(at: &str, bytes: &[u8]) -> Content {
-    let mut winnower = Winnower::new(MOST_PRINTS);
+    content_within(at, bytes, MOST_PRINTS)
+}
+
+/// The same with no more than `most` fingerprints, and at least one: the texts of one record share what it may have.
+pub fn content_within(at: &str, bytes: &[u8], most: usize) -> Content {
+    let mut winnower = Winnower::new(most.min(MOST_PRINTS));
     winnower.push_bytes(bytes);
     let Fingerprint { normalised, prints, .. } = winnower.finish();
     let mut prints: Vec<u64> = prints.iter().map(|print| print.hash).collect();

@@ -46,7 +46,7 @@ pub use attest::{Launch, Observed, Told};
 pub use authorities::{AuthorityVerb, AuthorityView};
 pub use authorize::{ActionRequest, Permit, Verdict};
 pub use caller::{Caller, Workload, certificate_thumbprint};
-pub use digest::{canonical, content, sha256};
+pub use digest::{canonical, content, content_within, sha256};
 pub use elevate::ElevationView;
 pub use env::{Clock, Entropy, Env, SystemClock, SystemEntropy};
 pub use erase::Erasure;

@@ -143,9 +143,8 @@ impl Engine {
     /// The path from an entry to a checkpoint, as signed and as read, and whether that is the witnessed one.
     fn path_to_checkpoint(&self, index: u64) -> Result<(Vec<Hash>, String, Checkpoint, bool)> {
         let (origin, known) = (origin(&self.trust_domain), [self.signer.verifier()]);
-        let witnessed = self.dir.read(WITNESSED_FILE)?.and_then(|bytes| String::from_utf8(bytes).ok());
         let tiles = self.tiles();
-        let covering = witnessed.and_then(|note| {
+        let covering = tiles.witnessed()?.and_then(|note| {
             let checkpoint = Checkpoint::open(&note, &origin, &known).ok()?;
             (index < checkpoint.size && checkpoint.size <= tiles.head().size).then_some((note, checkpoint))
         });
@@ -174,6 +173,3 @@ impl Engine {
 
 /// For receipts, checkpoints are signed at most this often, in microseconds: 20 a second.
 pub const RECEIPT_INTERVAL: i64 = 50_000;
-
-/// The newest checkpoint that witnesses cosigned, beside the newest of all.
-const WITNESSED_FILE: &str = "ledger/checkpoint.witnessed";

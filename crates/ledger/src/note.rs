@@ -132,6 +132,15 @@ impl Signer {
         Ok(Note { text: text.to_owned(), signatures }.to_string())
     }
 
+    /// The signature over what DSSE's pre-authentication encoding made of a statement (DSSE 1.0, protocol.md, "Signature
+    /// Definition"). Nothing is signed that a note could be: its text ends its line, and a statement in JSON does not.
+    pub fn sign_dsse(&self, encoded: &[u8]) -> Result<Vec<u8>> {
+        if !encoded.starts_with(b"DSSEv1 ") || encoded.ends_with(b"\n") {
+            return Err(LedgerError::BadText);
+        }
+        Ok(self.sign_bytes(encoded).to_vec())
+    }
+
     /// The signature over a text, or over bytes that cannot be mistaken for one (RFC 8032).
     pub(crate) fn sign_bytes(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
@@ -252,6 +261,16 @@ mod tests {
         }
         assert_eq!(signer().sign("text"), Err(LedgerError::BadText));
         assert_eq!(signer().sign("te\rxt\n"), Err(LedgerError::BadText));
+    }
+
+    #[test]
+    fn a_statement_is_signed_and_no_note_for_one() {
+        let encoded = b"DSSEv1 1 t 2 {}";
+        let signature = signer().sign_dsse(encoded).unwrap();
+        assert!(signer().verifier().verifies(encoded, &signature));
+        for note in [&b"text\n"[..], b"", b"DSSEv1 1 t 3 {}\n", b" DSSEv1 1 t 2 {}"] {
+            assert_eq!(signer().sign_dsse(note), Err(LedgerError::BadText), "{note:?}");
+        }
     }
 
     fn signer() -> Signer {

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use marque_engine::{Published, Served, sha256};
 
+use crate::witnessing::describe;
+
 /// The routes: `/ledger/` and a path of tlog-tiles v0.1.0, `verifier` or `checkpoint.witnessed`.
 pub fn router(published: Published) -> Router {
     Router::new().route("/ledger/{*path}", get(file)).with_state(published)
@@ -49,6 +51,6 @@ fn no_store() -> HeaderMap {
 }
 
 fn failed(error: &dyn std::error::Error) -> Response {
-    tracing::error!("the published log cannot be read: {error}");
+    tracing::error!("the published log cannot be read: {}", describe(error));
     (StatusCode::INTERNAL_SERVER_ERROR, no_store()).into_response()
 }

@@ -1,7 +1,8 @@
 //! The surfaces: thin. Parse, one engine call, render.
 //!
 //! [`workload`] is the SPIFFE Workload API on a Unix socket, `oauth` the token endpoint and the public keys on TLS,
-//! [`api`] the administration API on a Unix socket, [`launch`] the sockets of one `marque run`.
+//! [`api`] the administration API on a Unix socket, [`launch`] the sockets of one `marque run`, [`node`] both ends of the
+//! API by which the Workload API is served on other hosts.
 
 pub mod agent;
 pub mod api;
@@ -10,6 +11,8 @@ mod ci;
 pub mod federation;
 pub mod fetch;
 pub mod launch;
+pub mod ledger;
+pub mod node;
 mod oauth;
 pub mod pb;
 pub mod sds;
@@ -17,6 +20,8 @@ mod serve;
 pub mod sinks;
 pub mod source;
 pub mod tls;
+pub mod witness;
+pub mod witnessing;
 pub mod workload;
 
 pub use authority::AnyAuthority;

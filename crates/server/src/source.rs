@@ -26,7 +26,7 @@ pub struct HeldSvid {
 }
 
 /// The bundles to verify others by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundles {
     /// Of this trust domain.
     pub own: Bundle,

@@ -130,11 +130,11 @@ fn is_allowed(url: &str) -> bool {
     let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return false };
     let is_loopback = || host.trim_matches(['[', ']']).parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
     // A password in an address would end up in the status, and a query has no place before the path that is added.
-    let is_plain = uri.query().is_none() && !uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let is_plain = uri.query().is_none() && uri.authority().is_none_or(|authority| !authority.as_str().contains('@'));
     is_plain && (scheme == "https" || (scheme == "http" && is_loopback()))
 }
 
-fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(e) = source {

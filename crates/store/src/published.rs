@@ -7,7 +7,7 @@ use marque_ledger::{Bundle, PLAIN_TEXT, Resource, Tile};
 
 use crate::StoreError;
 use crate::error::Result;
-use crate::tiles::{Tiles, WITNESSED};
+use crate::tiles::{PRUNED, Tiles, WITNESSED};
 
 /// A log's published files, for readers beside its follower. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -84,8 +84,9 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// What stands beside the tree: the log's key, and the checkpoint that a quorum of witnesses cosigned.
-const BESIDE: [&str; 2] = ["verifier", WITNESSED];
+/// What stands beside the tree: the log's key, the checkpoint that a quorum of witnesses cosigned, and below which entry
+/// bundles are missing on purpose.
+const BESIDE: [&str; 3] = ["verifier", WITNESSED, PRUNED];
 /// More heads than can be published while one file is read.
 const ATTEMPTS: usize = 4;
 

@@ -382,4 +382,4 @@ const CHECKPOINT: &str = "checkpoint";
 /// The file of the newest checkpoint with the cosignatures of a quorum.
 pub(crate) const WITNESSED: &str = "checkpoint.witnessed";
 /// The file that says below which entry bundles are missing on purpose.
-const PRUNED: &str = "pruned";
+pub(crate) const PRUNED: &str = "pruned";

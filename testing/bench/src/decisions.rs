@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use marque_core::Digest;
+use marque_core::attestation::Selector;
 use marque_core::decision::Effect;
 use marque_core::identity::{Identity, Kind, Lifecycle};
 use marque_core::resource::{Action, Resource};
@@ -74,6 +75,7 @@ fn cases() -> Result<Vec<Case>> {
 /// Who asks, under which task.
 struct Asker {
     identity: Identity,
+    seen: BTreeSet<Selector>,
     task: Task,
     chain: Vec<SpiffeId>,
     approved: BTreeSet<String>,

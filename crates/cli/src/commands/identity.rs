@@ -5,15 +5,18 @@ use std::io::Read as _;
 use http::Method;
 use marque_core::attestation::Instance;
 use marque_core::identity::Identity;
+use marque_core::lease::Lease;
 use marque_core::resource::{Resource, ResourceKind};
 use marque_core::{Digest, PersonId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::Context;
 use super::query::{encoded, text};
+use super::{Context, erase};
 use crate::args::{IdentityCommand, PersonCommand, SecretCommand, Step, ToolCommand};
 use crate::failure::{Failure, Result};
+use crate::output::Output;
 
 pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result<()> {
     let output = context.output;
@@ -31,12 +34,9 @@ pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result
             Ok(())
         }
         IdentityCommand::Instances { identity } => {
-            let instances: Vec<Instance> = client.get(&format!("/v1/instances?identity={}", encoded(&identity))).await?;
+            let instances: Vec<Holding> = client.get(&format!("/v1/instances?identity={}", encoded(&identity))).await?;
             output.show(&instances, || {
-                for instance in &instances {
-                    output.line(format!("{} pid {} since {}", instance.id, instance.attestation.pid, instance.since));
-                    instance.attestation.selectors.iter().for_each(|s| output.line(format!("    {s}")));
-                }
+                instances.iter().for_each(|holding| show(holding, output));
                 if instances.is_empty() {
                     output.line("No copy of it runs.");
                 }
@@ -46,6 +46,23 @@ pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result
         IdentityCommand::Suspend(step) => move_to(context, step, "suspended").await,
         IdentityCommand::Activate(step) => move_to(context, step, "active").await,
         IdentityCommand::Retire(step) => move_to(context, step, "retired").await,
+    }
+}
+
+/// A running copy, with the credentials that it holds.
+#[derive(Deserialize, Serialize)]
+struct Holding {
+    instance: Instance,
+    leases: Vec<Lease>,
+}
+
+fn show(Holding { instance, leases }: &Holding, output: &Output) {
+    let Instance { id, attestation: seen, since, task, .. } = instance;
+    let whose = task.map(|task| format!(" for {task}")).unwrap_or_default();
+    output.line(format!("{id} pid {} since {since}, attested by {}{whose}", seen.pid, seen.method));
+    seen.selectors.iter().for_each(|selector| output.line(format!("    {selector}")));
+    for Lease { id, class, expires, .. } in leases {
+        output.line(format!("    holds {id} ({}) until {expires}", class.as_str()));
     }
 }
 
@@ -75,6 +92,7 @@ pub async fn person(context: &Context<'_>, command: PersonCommand) -> Result<()>
                 output.line("Whoever can read that file is that person: hand it over, and keep no copy.");
             });
         }
+        PersonCommand::Erase(args) => erase::erase(context, &mut client, &args).await?,
     }
     Ok(())
 }

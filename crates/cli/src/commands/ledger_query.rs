@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 use marque_core::event::{Body, Event};
-use marque_engine::{CredentialHistory, Entry, Page, TaskCredential, TaskCredentials};
+use marque_engine::{CredentialHistory, CredentialUse, Entry, Page, TaskCredential, TaskCredentials};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -72,8 +72,9 @@ async fn stream(context: &Context<'_>, query: &LedgerQuery) -> Result<()> {
         output.line(output.paint(Tone::Faint, wide(&HEAD.map(str::to_owned))));
     }
     let mut gone = false;
-    let sent = client.download(&path, |bytes| told.take(bytes).inspect_err(|error| gone = error.kind() == ErrorKind::BrokenPipe));
-    match sent.await {
+    let write = |bytes: &[u8]| told.take(bytes).inspect_err(|error| gone = error.kind() == ErrorKind::BrokenPipe);
+    let sent = client.download(&path, write).await;
+    match sent {
         // A reader that went away, as `head` does, is no error.
         Err(_) if gone => return Ok(()),
         sent => sent?,
@@ -148,7 +149,7 @@ fn print_history(output: &Output, found: &CredentialHistory) {
         }
     }
     output.line(format!("  used {} times", found.uses));
-    let used = |u: &marque_engine::CredentialUse| {
+    let used = |u: &CredentialUse| {
         let outcome = u.outcome.as_ref().map_or("-".to_owned(), |(_, ending)| format!("{ending:?}").to_lowercase());
         let what = format!("{} {}", u.action, u.resource);
         vec![u.index.to_string(), u.at.to_string(), u.effect.as_str().to_owned(), what, u.record.to_string(), outcome]
@@ -361,13 +362,11 @@ fn what(event: &Event) -> String {
 
 /// A text that does nothing to a terminal, and leaves room for others.
 fn plain(text: &str) -> String {
-    let short = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = short.take(WIDEST + 1).collect();
-    if short.chars().count() > WIDEST {
-        short.pop();
-        short.push('…');
+    let mut plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if plain.chars().count() > WIDEST {
+        plain = plain.chars().take(WIDEST - 1).chain(['…']).collect();
     }
-    short
+    plain
 }
 
 /// A row whose neighbours are not known yet.

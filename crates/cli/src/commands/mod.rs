@@ -1,17 +1,26 @@
 //! The commands, a file per noun.
 
 mod apply;
+mod attest;
 mod authority;
+mod erase;
 mod export;
 mod identity;
 mod isolate;
 mod ledger;
+mod ledger_query;
 mod measure;
+mod node;
+pub use node::NodeCommand;
 mod query;
 pub use query::encoded;
+mod receipt;
+mod root;
 mod run;
 mod task;
 mod trace;
+mod verify;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,9 +82,14 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Can { identity } => query::can(&context, &identity).await?,
         Command::Trace { file } => return trace::trace(&context, &file).await,
         Command::Records { task, identity, limit } => query::records(&context, task, identity, limit).await?,
-        Command::Ledger(command) => return ledger::ledger(&context, command),
+        Command::Ledger(command) => return ledger::ledger(&context, command).await,
+        Command::Receipt(command) => return receipt::receipt(&context, command).await,
+        Command::Attest(args) => attest::attest(&context, &args).await?,
         Command::Export(command) => export::export(&context, command).await?,
+        Command::Witness(args) => witness::witness(args, output).await?,
+        Command::Root(args) => root::root(args, output).await?,
         Command::Views(_) => query::rebuild(&context).await?,
+        Command::Node(command) => return node::node(&context, command).await,
         Command::Authority(command) => authority::authority(&context, command).await?,
         Command::Identity(command) => identity::identity(&context, command).await?,
         Command::Person(command) => identity::person(&context, command).await?,

@@ -91,8 +91,16 @@ pub async fn status(context: &Context<'_>) -> Result<()> {
     let status: Value = context.client().await?.get("/v1/status").await?;
     let output = context.output;
     output.show(&status, || {
-        for (name, value) in status.as_object().into_iter().flatten() {
+        for (name, value) in status.as_object().into_iter().flatten().filter(|(name, _)| *name != "witnesses") {
             output.line(format!("{name:<13} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+        }
+        for witness in status.get("witnesses").and_then(Value::as_array).into_iter().flatten() {
+            let how = match text(witness, "error") {
+                error if !error.is_empty() => output.paint(Tone::Bad, error),
+                _ if witness.get("at").is_none() => "not asked yet".to_owned(),
+                _ => format!("cosigned {} entries at {}", text(witness, "size"), text(witness, "at")),
+            };
+            output.line(format!("{:<13} {}  {how}", "witness", text(witness, "name")));
         }
     });
     Ok(())

@@ -55,6 +55,13 @@ impl Filter {
         Ok(filter)
     }
 
+    /// One that everything has.
+    #[cfg(test)]
+    pub(super) fn open() -> Self {
+        let (since, until) = (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
+        Self { groups: Vec::new(), root: None, digest: None, since, until }
+    }
+
     fn one(&mut self, field: Field, value: Option<impl ToString>) {
         if let Some(value) = value {
             self.any_of(field, [value.to_string()]);

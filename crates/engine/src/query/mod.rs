@@ -285,3 +285,45 @@ const STRETCH: u64 = 1 << 16;
 const PLAIN: u64 = 1 << 10;
 /// The most characters of a question that are kept of it.
 const MAX_QUERY_TEXT: usize = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the width, a range is gone through once, from the end that was asked for.
+    #[test]
+    fn a_range_is_cut_without_a_gap() {
+        let filter = Filter::open();
+        for range in [0..0, 0..1, 0..1000, 5..6, 63..65, 64..128, 100..1001] {
+            for width in [1, 7, 64, 4096] {
+                for order in [Order::Asc, Order::Desc] {
+                    let mut all = Candidates { filter: &filter, order, left: range.clone(), carriers: None };
+                    let mut seen = Vec::new();
+                    while !all.left.is_empty() {
+                        let cut = all.cut(width);
+                        assert!(!cut.is_empty() && cut.start / width == (cut.end - 1) / width, "{cut:?} of {range:?} by {width}");
+                        match order {
+                            Order::Asc => seen.extend(cut),
+                            Order::Desc => seen.extend(cut.rev()),
+                        }
+                    }
+                    if order == Order::Desc {
+                        seen.reverse();
+                    }
+                    assert_eq!(seen, range.clone().collect::<Vec<_>>(), "{range:?} by {width}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_question_is_bounded() {
+        assert_eq!(most(None).unwrap(), 100);
+        assert_eq!(most(Some(1000)).unwrap(), 1000);
+        assert!(most(Some(0)).is_err() && most(Some(1001)).is_err());
+        let (page, next) = (Query { limit: Some(7), ..Query::default() }, 42);
+        assert_eq!(page.clone().page_at(next), Query { before: Some(42), ..page.clone() });
+        let oldest = Query { order: Some(Order::Asc), ..page };
+        assert_eq!(oldest.clone().page_at(next), Query { from: Some(42), ..oldest });
+    }
+}

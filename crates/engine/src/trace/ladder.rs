@@ -5,9 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use marque_core::Digest;
 use marque_core::event::Body;
 use marque_core::id::RecordId;
+use marque_store::index::{Field, Term};
 use marque_store::views::Views;
 use marque_trace::{Attribution, COMMON, Decoded, Index, Limits, Match, Posting, attribute, receipts, variants};
 
+use super::parts::Parts;
 use super::{Chain, Found, FoundReceipt, Hint, Trace, TraceClass, TraceSpan, upstream};
 use crate::digest::sha256;
 use crate::error::{EngineError, Result};
@@ -27,6 +29,7 @@ pub(super) fn trace(engine: &Engine, views: &Views, bytes: &[u8]) -> Result<Trac
         spans: Vec::new(),
         hints: Vec::new(),
         receipts: Vec::new(),
+        checkpoint: engine.tiles().checkpoint()?,
     };
     let places = chains(engine, views, &found, &variants, &mut trace)?;
     trace.spans = spans(&found, &places);
@@ -50,6 +53,7 @@ fn chains(
     trace: &mut Trace,
 ) -> Result<HashMap<u64, usize>> {
     let mut places = HashMap::new();
+    let mut parts = Parts::of(variants, MOST_PRINTS);
     for one in &found.matches {
         if !one.class.is_attribution() {
             if trace.hints.len() < MOST {
@@ -67,7 +71,7 @@ fn chains(
             places.insert(one.document, known);
             continue;
         }
-        chain.found = Some(found_as(one, &chain, variants));
+        chain.found = Some(found_as(one, &chain, &mut parts));
         if trace.chains.len() < MOST_UPSTREAM {
             chain.upstream = upstream::of(engine, views, &chain)?;
         }
@@ -77,19 +81,19 @@ fn chains(
     Ok(places)
 }
 
-fn found_as(one: &Match, chain: &Chain, variants: &[marque_trace::Variant<'_>]) -> Found {
+fn found_as(one: &Match, chain: &Chain, parts: &mut Parts<'_>) -> Found {
     let side = match (&chain.artifact, one.document == chain.entry) {
         (Some(_), _) => "artifact",
         (None, true) => "request",
         (None, false) => "response",
     };
-    let steps = variants.get(one.variant).map(|v| v.steps().iter().map(|s| s.name().to_owned()).collect());
     Found {
         class: one.class.into(),
         score: one.score,
         containment: one.containment,
-        decoded: steps.unwrap_or_default(),
+        decoded: parts.steps(one),
         side: side.to_owned(),
+        at: parts.at(one, chain, side),
     }
 }
 
@@ -125,11 +129,23 @@ impl Ledger<'_> {
         }
         let work = match self.views.entry(seq)?.map(|o| o.event.what) {
             Some(Body::Decided(decided)) => decided.task.to_string(),
-            Some(Body::Settled { record, .. }) => record.to_string(),
+            Some(Body::Settled { record, .. }) => self.task_of(record, seq)?.unwrap_or_else(|| record.to_string()),
             _ => seq.to_string(),
         };
         self.works.insert(seq, work.clone());
         Ok(work)
+    }
+
+    /// The task of a record whose outcome is entry `seq`, if its decision is not very far before it.
+    fn task_of(&self, record: RecordId, seq: u64) -> Result<Option<String>> {
+        let of_record = vec![Term { field: Field::Record, value: record.to_string() }];
+        let Some(decided) = self.views.index().find(&[of_record], seq.saturating_sub(NEAR), seq, 1)?.pop() else {
+            return Ok(None);
+        };
+        Ok(match self.views.entry(decided)?.map(|o| o.event.what) {
+            Some(Body::Decided(decided)) => Some(decided.task.to_string()),
+            _ => None,
+        })
     }
 }
 
@@ -162,6 +178,8 @@ impl Index for Ledger<'_> {
     }
 }
 
+/// How many entries before its outcome the decision of a record is looked for.
+const NEAR: u64 = 1 << 16;
 /// The most records that one trace answers with.
 const MOST: usize = 20;
 /// Of how many the records upstream are looked for.

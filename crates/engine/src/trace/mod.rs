@@ -7,6 +7,9 @@
 
 mod chain;
 mod ladder;
+mod lineage;
+mod newest;
+mod parts;
 mod upstream;
 
 use marque_core::artifact::Artifact;
@@ -77,6 +80,9 @@ pub struct Trace {
     /// Receipts that it carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receipts: Vec<FoundReceipt>,
+    /// The log's newest checkpoint, as signed: it names what an answer covers, above all that something was not found.
+    #[serde(default)]
+    pub checkpoint: String,
 }
 
 /// How a record was found.
@@ -91,8 +97,12 @@ pub struct Found {
     /// What the bytes were decoded by before they were found, as `gzip`, `json`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decoded: Vec<String>,
-    /// Whether the record was given the text (`request`), returned it (`response`), or made the file (`artifact`).
+    /// Whether the record was given the text (`request`), returned it (`response`), or made the file (`artifact`). Upstream
+    /// there is also what the caller itself declared and no text shows (`cause`).
     pub side: String,
+    /// Which of the record's texts it is, as a JSON pointer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// Lines of a text, and where they came from.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::open::Engine;
 
 /// What a record or an artifact was made from: the records before it that returned, or were given, the same text or
-/// parts of it, and the artifacts among its inputs. Each has its own upstream, a few steps far.
+/// parts of it, those that its caller declared, and the artifacts among its inputs. Each has its own upstream, a few steps far.
 pub(super) fn of(engine: &Engine, views: &Views, chain: &Chain) -> Result<Vec<Chain>> {
     further(engine, views, chain, MOST_STEPS)
 }
@@ -34,13 +34,21 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
             note(seq, Class::Exact, 0.0);
         }
     }
+    // What is only declared is told too, as that: no text shows it.
+    for cause in chain.decided.iter().flat_map(|decided| &decided.causes) {
+        if let Some(row) = views.record(*cause)? {
+            note(row.seq, Class::None, 0.0);
+        }
+    }
     let mut found: Vec<Chain> = Vec::new();
     for (seq, (class, score)) in before.into_iter().rev() {
         let Some(mut above) = engine.chain_at(views, seq)? else { continue };
         if found.len() >= MOST || above.entry >= chain.entry || found.iter().any(|c| c.entry == above.entry) {
             continue;
         }
-        let side = if above.artifact.is_some() {
+        let side = if class == Class::None {
+            "cause"
+        } else if above.artifact.is_some() {
             "artifact"
         } else if seq == above.entry {
             "request"
@@ -48,7 +56,7 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
             "response"
         };
         let side = side.to_owned();
-        above.found = Some(Found { class: class.into(), score, containment: 0.0, decoded: Vec::new(), side });
+        above.found = Some(Found { class: class.into(), score, containment: 0.0, decoded: Vec::new(), side, at: None });
         above.upstream = further(engine, views, &above, left)?;
         found.push(above);
     }

@@ -90,7 +90,7 @@ impl RootLog {
         let signer = Signer::from_seed(&origin, *keys::secret(&dir, &env, LOG_KEY_FILE)?).map_err(StoreError::from)?;
         let tiles = Tiles::open(&dir.ledger(), &origin)?;
         let log = Log::open(&dir.segments(), tiles.head().size)?;
-        dir.write("ledger/verifier", format!("{}\n", signer.verifier()).as_bytes())?;
+        dir.write(VERIFIER_FILE, format!("{}\n", signer.verifier()).as_bytes())?;
         let anchors: Anchors = match dir.read(ANCHORS_FILE)? {
             Some(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|error| EngineError::Invalid(format!("`{ANCHORS_FILE}` cannot be read: {error}")))?,
@@ -116,6 +116,20 @@ impl RootLog {
         let root = Arc::new(root);
         let keeper: Arc<dyn Keeper> = Arc::<Self>::clone(&root);
         Ok((root, Arc::new(Witness::new(witness, env, logs, keeper, kept))))
+    }
+
+    /// The keys of the witness and of the log in a directory, made if there are none. They are there to be read also beside the
+    /// root log that runs.
+    pub fn keys_in(dir: &Path, env: &Env, name: Option<&str>) -> Result<(String, String)> {
+        let path = dir.join(VERIFIER_FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(log) => Ok((Witness::key_in(dir, env, name)?, log.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (root, witness) = Self::open(dir, env.clone(), name, &[])?;
+                Ok((witness.key(), root.key()))
+            }
+            Err(source) => Err(EngineError::Read { what: format!("`{}`", path.display()), source }),
+        }
     }
 
     /// The key by which the root's own checkpoints are verified, as a policy lists it (C2SP tlog-policy, "Defining a log").
@@ -238,6 +252,8 @@ fn size_of(note: &str) -> Option<u64> {
 
 /// The root log's private key, 32 bytes.
 const LOG_KEY_FILE: &str = "log.key";
+/// The public key of the log.
+const VERIFIER_FILE: &str = "ledger/verifier";
 const ANCHORS_FILE: &str = "anchors.json";
 /// Checkpoints are signed at most this often, in microseconds.
 const INTERVAL: i64 = 1_000_000;

@@ -2,13 +2,15 @@
 
 use std::os::unix::process::parent_id;
 
+use marque_core::Digest;
+use marque_core::attestation::Selector;
 use marque_core::event::Body;
 use marque_core::identity::Lifecycle;
 use marque_core::lease::CredentialClass;
-use marque_engine::{Caller, EngineError};
+use marque_engine::{Caller, EngineError, Told};
 use serde_json::json;
 
-use crate::world::{LEAD, WORKER, World, call, chain, manifest, named, observed, spiffe};
+use crate::world::{LEAD, WORKER, World, call, chain, manifest, named, observed, request, spiffe};
 
 #[tokio::test]
 async fn a_process_that_nothing_matches_is_refused_and_recorded() {
@@ -116,6 +118,40 @@ async fn a_launch_reaches_the_processes_below_it() {
     assert!(world.engine.launch(&world.alice, &spiffe(WORKER), task.id, parent_id()).is_err());
     let workload = Caller::Workload(world.agent(LEAD).await.workload);
     assert!(world.engine.launch(&workload, &spiffe(LEAD), task.id, parent_id()).is_err(), "people launch");
+}
+
+#[tokio::test]
+async fn a_launch_vouches_for_what_its_launcher_measured() {
+    let world = World::empty().await;
+    let (required, other) = (Digest::from_bytes([7; 32]), Digest::from_bytes([8; 32]));
+    let artifact = |digest: &Digest| format!("launched:artifact_sha256:{}", digest.to_string().trim_start_matches("sha256:"));
+    let mut desired = manifest();
+    let lead = &mut desired.identities[0];
+    assert_eq!(lead.name, LEAD);
+    lead.selectors.insert(artifact(&required).parse().unwrap());
+    world.engine.apply(&world.admin, &desired).await.unwrap();
+    let task = world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
+    let told = |artifacts: &[Digest]| {
+        let told = Told { uid: Some(7), argv: Some(Digest::from_bytes([9; 32])), artifacts: artifacts.iter().copied().collect() };
+        world.engine.launch(&world.alice, &spiffe(LEAD), task.id, parent_id()).unwrap().told(&told).unwrap()
+    };
+    let attest = async |launch| world.engine.attest(observed(&[&named(LEAD)]), Some(&launch)).await;
+    let instance = attest(told(&[required])).await.unwrap();
+    let seen: Vec<&str> = instance.attestation.selectors.iter().map(Selector::as_str).collect();
+    let argv = format!("launched:argv_sha256:{}", "09".repeat(32));
+    let task_selector = format!("launched:task:{}", task.id);
+    for expected in ["launched:launcher_uid:7", &argv, &task_selector, &artifact(&required)] {
+        assert!(seen.contains(&expected), "{expected} in {seen:?}");
+    }
+    // With one more file it is another copy; with another file alone, or with none, it is nobody.
+    assert_ne!(attest(told(&[required, other])).await.unwrap().id, instance.id);
+    for none in [told(&[other]), told(&[])] {
+        assert!(matches!(attest(none).await.unwrap_err(), EngineError::NoIdentity(_)));
+    }
+    // No process says so of itself.
+    assert!(world.engine.attest(observed(&[&named(LEAD)]), None).await.is_err());
+    let many = Told { artifacts: (0..65).map(|n| Digest::from_bytes([n; 32])).collect(), ..Told::default() };
+    assert!(world.engine.launch(&world.alice, &spiffe(LEAD), task.id, parent_id()).unwrap().told(&many).is_err());
 }
 
 /// An identity without selectors matches nothing (INVARIANT (I7 unknown is No)).

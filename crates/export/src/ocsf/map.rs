@@ -1,6 +1,6 @@
 //! Which class and activity each kind of event is, and what goes into which slot.
 
-use marque_core::artifact::Artifact;
+use marque_core::PersonId;
 use marque_core::attestation::Instance;
 use marque_core::decision::Effect;
 use marque_core::elevation::Elevation;
@@ -11,18 +11,17 @@ use marque_core::record::{Decided, Ending, Outcome};
 use marque_core::resource::Action;
 use marque_core::revocation::Target;
 use marque_core::task::Task;
-use marque_core::{Digest, PersonId};
 use serde_json::{Map, Value, json};
 
 use super::classes::{
     API_ACTIVITY, APPLICATION_ERROR, APPLICATION_LIFECYCLE, AUTHENTICATION, AUTHORIZE_SESSION, Class, ENTITY_MANAGEMENT, Status,
     USER_ACCESS,
 };
-use super::nodes;
 use super::objects::{
     actor, ai_agent, authorization, bare_user, delegation, delegation_of, entity, grants, millis, person, principal, resource,
     service, service_account,
 };
+use super::{inventory, nodes};
 use crate::facts::ending_word;
 use crate::object::Put;
 use crate::{PRODUCT, Source};
@@ -77,11 +76,11 @@ pub(super) fn shape(source: &Source<'_>, event: &Event) -> Shape {
             let app = json!({ "name": PRODUCT, "vendor_name": PRODUCT, "uid": trust_domain, "version": source.version });
             Shape::new(APPLICATION_LIFECYCLE, START, json!({ "app": app })).mapped(&["/trust_domain"])
         }
-        Body::PersonAdded { person: who, .. } => person_added(who).with("actor", by),
+        Body::PersonAdded { person: who, .. } => inventory::person_added(who).with("actor", by),
         Body::IdentityApplied { identity } => {
             let mut entity = entity("Identity", &identity.id.to_string(), Some(json!(identity)));
             entity.put("name", json!(identity.id.short()));
-            applied(entity, "/identity").with("actor", by)
+            inventory::applied(entity, "/identity").with("actor", by)
         }
         Body::IdentityMoved { identity, to, why } => {
             let entity = entity("Identity", &identity.to_string(), None);
@@ -97,7 +96,7 @@ pub(super) fn shape(source: &Source<'_>, event: &Event) -> Shape {
         Body::ResourceApplied { resource } => {
             let mut entity = entity("Resource", &resource.id.to_string(), Some(json!(resource)));
             entity.put("name", json!(resource.id.name()));
-            applied(entity, "/resource").with("actor", by)
+            inventory::applied(entity, "/resource").with("actor", by)
         }
         Body::ToolPinned { tool, definition } => {
             let mut entity = entity("Tool", &tool.to_string(), None);
@@ -105,8 +104,8 @@ pub(super) fn shape(source: &Source<'_>, event: &Event) -> Shape {
             let shape = Shape::new(ENTITY_MANAGEMENT, UPDATE, json!({ "entity": entity }));
             shape.mapped(&["/tool", "/definition"]).with("actor", by)
         }
-        Body::PolicyFile { name, text } => policy_file(name, text).with("actor", by),
-        Body::PolicyActivated { files, digest } => policy_activated(files, *digest).with("actor", by),
+        Body::PolicyFile { name, text } => inventory::policy_file(name, text).with("actor", by),
+        Body::PolicyActivated { files, digest } => inventory::policy_activated(files, *digest).with("actor", by),
         Body::InstanceAttested { instance } => attested(source, instance),
         Body::InstanceEnded { instance } => {
             let session = json!({ "uid": instance });
@@ -158,7 +157,7 @@ pub(super) fn shape(source: &Source<'_>, event: &Event) -> Shape {
             let fields = json!({ "user": bare_user(&elevation.to_string()), "privileges": [], "actor": by });
             Shape::new(USER_ACCESS, (99, "Expire"), fields).status(Status::Failure).mapped(&["/elevation"])
         }
-        Body::ArtifactAttested { artifact } => artifact_attested(source, artifact).with("actor", by),
+        Body::ArtifactAttested { artifact } => inventory::artifact_attested(source, artifact).with("actor", by),
         Body::LedgerRead { .. } => own_call(source, READ, "ledger.read", by),
         Body::Gap { .. } => Shape::new(APPLICATION_ERROR, (1, "General Error"), json!({})).status(Status::Failure),
         Body::Erased { pseudonym, .. } => {
@@ -170,30 +169,6 @@ pub(super) fn shape(source: &Source<'_>, event: &Event) -> Shape {
         Body::Pruned { .. } => own_call(source, DELETE, "ledger.prune", by),
         Body::Revoked { target, why, .. } => revoked(source, target).detail(why).with("actor", by),
     }
-}
-
-fn person_added(who: &PersonId) -> Shape {
-    let entity = json!({ "uid": who, "name": who.name(), "type_id": 2, "type": "User", "user": person(who) });
-    Shape::new(ENTITY_MANAGEMENT, CREATE, json!({ "entity": entity })).mapped(&["/person"])
-}
-
-/// The log does not say whether something was there before.
-fn applied(entity: Value, data: &'static str) -> Shape {
-    let shape = Shape::new(ENTITY_MANAGEMENT, (99, "Apply"), json!({ "entity": entity }));
-    shape.mapped(if data == "/identity" { &["/identity"] } else { &["/resource"] })
-}
-
-fn policy_file(name: &str, text: &str) -> Shape {
-    let policy = json!({ "name": name, "data": { "text": text }, "is_applied": false });
-    let entity = json!({ "name": name, "type_id": 5, "type": "Policy", "policy": policy });
-    Shape::new(ENTITY_MANAGEMENT, (99, "Apply"), json!({ "entity": entity })).mapped(&["/name", "/text"])
-}
-
-fn policy_activated(files: &[String], digest: Digest) -> Shape {
-    let policy = json!({ "uid": digest, "data": { "files": files }, "is_applied": true });
-    let entity = json!({ "uid": digest, "type_id": 5, "type": "Policy", "policy": policy });
-    let shape = Shape::new(ENTITY_MANAGEMENT, (10, "Activate"), json!({ "entity": entity }));
-    shape.mapped(&["/digest", "/files"])
 }
 
 fn attested(source: &Source<'_>, instance: &Instance) -> Shape {
@@ -314,17 +289,6 @@ fn requested(source: &Source<'_>, elevation: &Elevation) -> Shape {
 fn vote(activity: (u64, &'static str), elevation: &str, who: &PersonId) -> Shape {
     let fields = json!({ "user": bare_user(elevation), "privileges": [], "actor": principal(who, None) });
     Shape::new(USER_ACCESS, activity, fields)
-}
-
-fn artifact_attested(source: &Source<'_>, artifact: &Artifact) -> Shape {
-    let mut entity = entity("Artifact", &artifact.content.to_string(), Some(json!(artifact)));
-    entity.put("name", json!(artifact.name));
-    let fields = json!({
-        "entity": entity,
-        "ai_agent": ai_agent(&artifact.identity, artifact.instance),
-        "delegation": delegation_of(source, artifact.task),
-    });
-    Shape::new(ENTITY_MANAGEMENT, (6, "Enroll"), fields).mapped(&["/artifact"])
 }
 
 /// Something that Marque itself was asked.

@@ -5,6 +5,7 @@
 //! What has no slot in OCSF stands under `unmapped`, so that nothing of an event is lost.
 
 mod classes;
+mod inventory;
 mod map;
 mod nodes;
 mod objects;

@@ -1,9 +1,10 @@
 //! The closed schema of the log's entries as JSON Schema 2020-12.
 //!
-//! It is generated from tables (`types`, `bodies`) that stand beside the types of `marque-core`; tests hold every key
+//! It is generated from tables (`types`, `texts`, `bodies`) that stand beside the types of `marque-core`; tests hold every key
 //! of every kind of event against it, in both directions.
 
 mod bodies;
+mod texts;
 mod types;
 
 use marque_core::event::SCHEMA;
@@ -15,8 +16,8 @@ use types::{Field, Object, Type};
 ///
 /// Nothing is allowed that is not named: `additionalProperties` is false in every object.
 pub fn event_schema() -> Value {
-    let mut defs: Map<String, Value> = types::TEXTS.iter().map(|text| (text.name.to_owned(), text.schema())).collect();
-    defs.extend(types::WORDS.iter().map(|(name, says, words)| {
+    let mut defs: Map<String, Value> = texts::TEXTS.iter().map(|text| (text.name.to_owned(), text.schema())).collect();
+    defs.extend(texts::WORDS.iter().map(|(name, says, words)| {
         let schema = json!({ "description": says, "enum": words });
         ((*name).to_owned(), schema)
     }));
@@ -85,7 +86,7 @@ impl Type {
     }
 }
 
-impl types::Text {
+impl texts::Text {
     fn schema(&self) -> Value {
         json!({ "description": self.says, "type": "string", "pattern": self.pattern, "maxLength": self.longest })
     }

@@ -36,6 +36,16 @@ fn the_table_has_a_row_for_each_field_and_kind() {
     assert!(table.lines().all(|line| line.matches('|').count() == 5), "{table}");
 }
 
+/// `docs/ledger.md` has the table between two comments.
+#[test]
+fn the_documentation_has_the_table() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ledger.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = text.split_once("<!-- fields -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- /fields -->\n").unwrap();
+    assert!(table == fields_table(), "docs/ledger.md should have:\n{}", fields_table());
+}
+
 /// What stands at a pointer in which `*` is every element.
 fn values<'a>(value: &'a Value, pointer: &str) -> Vec<&'a Value> {
     let mut found = vec![value];

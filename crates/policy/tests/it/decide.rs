@@ -190,3 +190,30 @@ fn policies_see_who_acts_for_whom_and_through_whom() {
     }
     assert!(!allowed(r#"context.task.chain.contains(Marque::Identity::"agent/b")"#));
 }
+
+/// Of two copies of one agent, the one that was started with another model is refused.
+#[test]
+fn policies_see_which_copy_acts_and_what_it_was_started_with() {
+    let (good, bad) = ("ab".repeat(32), "cd".repeat(32));
+    let refused = format!(
+        r#"@id("model") @reason("this model is recalled") forbid (principal, action, resource) when {{ context.instance.artifacts.contains("{bad}") }};"#
+    );
+    let required = format!(
+        r#"@id("model") forbid (principal, action, resource) unless {{ context.instance.artifacts.contains("{good}") }};"#
+    );
+    let decide = |selectors: &[&str], policy: &str| {
+        let seen = selectors.iter().map(|s| s.parse().unwrap()).collect();
+        Ask { seen, ..Ask::invoke() }.of(&policies(&[MAY, policy]))
+    };
+    let (with_good, with_bad) = (format!("launched:artifact_sha256:{good}"), format!("launched:artifact_sha256:{bad}"));
+    assert_eq!(decide(&["unix:uid:1", &with_good], &refused).effect(), Effect::Allow);
+    denied_by(&decide(&["unix:uid:1", &with_good, &with_bad], &refused), "model");
+    assert_eq!(decide(&[&with_good], &required).effect(), Effect::Allow);
+    // What was not measured is not there.
+    denied_by(&decide(&["unix:uid:1"], &required), "model");
+    denied_by(&decide(&[&format!("unix:sha256:{good}")], &required), "model");
+
+    let host = r#"@id("unit") forbid (principal, action, resource) unless { context.instance.selectors.contains("systemd:unit:reports.service") };"#;
+    assert_eq!(decide(&["systemd:unit:reports.service"], host).effect(), Effect::Allow);
+    denied_by(&decide(&["systemd:unit:other.service"], host), "unit");
+}

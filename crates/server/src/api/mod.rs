@@ -6,6 +6,7 @@ mod evidence;
 mod export;
 mod inventory;
 mod ledger;
+mod nodes;
 mod query;
 
 use std::sync::Arc;
@@ -46,6 +47,9 @@ pub fn router(api: Api, peer: Option<Peer>) -> Router {
         .route("/v1/tools/accept", post(inventory::accept_tool))
         .route("/v1/instances", get(inventory::instances))
         .route("/v1/authorities", get(authorities::list).post(authorities::change))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/{name}/token", post(nodes::token))
+        .route("/v1/nodes/{name}/ban", post(nodes::ban))
         .route("/v1/people", get(inventory::people).post(inventory::add_person))
         .route("/v1/people/{person}", delete(evidence::erase_person))
         .route("/v1/findings", get(inventory::findings))

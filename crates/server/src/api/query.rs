@@ -10,7 +10,7 @@ use marque_core::record::{Decided, Outcome};
 use marque_core::resource::{Action, ResourceId};
 use marque_core::task::Task;
 use marque_core::time::Timestamp;
-use marque_engine::{Access, Chain, Engine, EngineError, ExportStatus, Trace};
+use marque_engine::{Access, Chain, Engine, EngineError, ExportStatus, Trace, WitnessStatus};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Api, Asked, Person, blocking, ledger};
@@ -31,6 +31,12 @@ pub struct Status {
     /// How far the exports are, where there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     exports: Vec<ExportStatus>,
+    /// How many entries the newest checkpoint has that a quorum of witnesses cosigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witnessed: Option<u64>,
+    /// How each witness is doing, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    witnesses: Vec<WitnessStatus>,
 }
 
 pub async fn status(State(api): State<Api>, _: Person) -> Answer<Status> {
@@ -49,6 +55,8 @@ pub async fn status(State(api): State<Api>, _: Person) -> Answer<Status> {
         tasks: state.tasks.len(),
         epoch: state.epoch.0,
         exports,
+        witnessed: api.engine.witnessed(),
+        witnesses: api.engine.witnesses(),
     }))
 }
 

@@ -20,13 +20,13 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 use marque_core::id::InstanceId;
 use marque_core::state::Dead;
-use marque_engine::{Engine, EngineError, Identified, NodePeer, NodeSight, PopChallenge};
+use marque_engine::{Engine, EngineError, Identified, NodePeer, NodeProof, NodeSight, PopChallenge};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 pub use home::{Home, HomeError, Joined};
 pub use link::LinkError;
-pub use remote::{Credentials, RemoteSource, join};
+pub use remote::{Credentials, JoinError, RemoteSource, join};
 use wire::{JoinRequest, JwtRequest, OfInstance, SyncRequest, ValidateRequest, WireJwt, WireSvid, WireValid};
 
 /// The routes for one connection; its node, if its client showed a node's certificate, is an extension of each request.
@@ -105,7 +105,8 @@ async fn challenge(State(engine): State<Arc<Engine>>) -> Answer<PopChallenge> {
 }
 
 async fn admit(State(engine): State<Arc<Engine>>, Asked(asked): Asked<JoinRequest>) -> Answer<WireSvid> {
-    let svid = engine.join_node(&asked.name, &asked.proof.try_into()?).await?;
+    let proof = NodeProof::try_from(asked.proof)?;
+    let svid = engine.join_node(&asked.name, &proof).await?;
     Ok(Json(WireSvid::of_node(&svid, engine.now())))
 }
 
@@ -140,11 +141,7 @@ async fn sync(
     }
 }
 
-async fn attest(
-    State(engine): State<Arc<Engine>>,
-    Node(peer): Node,
-    Asked(sight): Asked<NodeSight>,
-) -> Answer<Vec<Identified>> {
+async fn attest(State(engine): State<Arc<Engine>>, Node(peer): Node, Asked(sight): Asked<NodeSight>) -> Answer<Vec<Identified>> {
     Ok(Json(engine.attest_on_node(&peer, sight).await?))
 }
 
@@ -170,11 +167,7 @@ async fn validate(
     Ok(Json(WireValid { id: valid.id, claims: valid.claims }))
 }
 
-async fn ended(
-    State(engine): State<Arc<Engine>>,
-    Node(peer): Node,
-    Asked(ended): Asked<BTreeSet<InstanceId>>,
-) -> Answer<()> {
+async fn ended(State(engine): State<Arc<Engine>>, Node(peer): Node, Asked(ended): Asked<BTreeSet<InstanceId>>) -> Answer<()> {
     Ok(Json(engine.end_on_node(&peer, &ended).await?))
 }
 

@@ -5,6 +5,8 @@ mod errors;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod oauth;
 #[cfg(test)]
 mod routes;

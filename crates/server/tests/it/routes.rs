@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::world::{World, json_request};
 
 /// All of them: `no_route_is_missing` holds this list against the router.
-const ROUTES: [(&str, &str); 35] = [
+const ROUTES: [(&str, &str); 42] = [
     ("GET", "/v1/status"),
     ("POST", "/v1/plan"),
     ("POST", "/v1/apply"),
@@ -19,6 +19,9 @@ const ROUTES: [(&str, &str); 35] = [
     ("GET", "/v1/people"),
     ("POST", "/v1/people"),
     ("DELETE", "/v1/people/{person}"),
+    ("GET", "/v1/nodes"),
+    ("POST", "/v1/nodes/{name}/token"),
+    ("POST", "/v1/nodes/{name}/ban"),
     ("GET", "/v1/authorities"),
     ("POST", "/v1/authorities"),
     ("GET", "/v1/exports"),

@@ -36,6 +36,24 @@ pub struct Opening {
     pub commitment: String,
 }
 
+impl Opening {
+    /// Whether the entry has this commitment in its field, and salt and content lead to it.
+    pub fn fits(&self, leaf: &[u8]) -> bool {
+        let Ok(entry) = serde_json::from_slice::<Value>(leaf) else { return false };
+        let mut salt = [0; 16];
+        let is_there = entry.pointer(&self.field).and_then(Value::as_str) == Some(self.commitment.as_str());
+        is_there && hex::decode_to_slice(&self.salt, &mut salt).is_ok() && commit(&salt, &self.value) == self.commitment
+    }
+
+    /// Whether this content is the one that was committed to.
+    pub fn is_of(&self, content: &[u8]) -> bool {
+        match self.value.parse::<Digest>() {
+            Ok(digest) => *digest.as_bytes() == <[u8; 32]>::from(Sha256::digest(content)),
+            Err(_) => self.value.as_bytes() == content,
+        }
+    }
+}
+
 impl Vault {
     /// The entry of an event. People become pseudonyms; the private fields become commitments, and what stood there is
     /// sealed under the key of `subject`. Without a subject they are sealed under the key of the log's own.

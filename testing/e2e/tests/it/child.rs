@@ -15,6 +15,11 @@ fn probe() {
         Some("door") => door(),
         Some("wait") => wait(),
         Some("secrets") => containment::look(),
+        Some("escape") => {
+            works();
+            containment::escape();
+            works();
+        }
         Some(other) => panic!("there is no probe `{other}`"),
     }
 }

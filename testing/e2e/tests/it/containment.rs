@@ -1,13 +1,16 @@
 //! No secret reaches an agent: not in its environment, not in its arguments, not in its open files.
 
 use std::fs::File;
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::child::variable;
 use crate::office::{KEY, Office};
-use crate::process::finish;
+use crate::process::{Running, finish};
 use crate::world::{ALICE, files};
 
 #[test]
@@ -41,7 +44,7 @@ fn the_same_search_finds_what_is_planted() {
 }
 
 /// Runs a command whose standard input is a file.
-fn finish_with_file(mut command: std::process::Command, file: &Path) -> String {
+fn finish_with_file(mut command: Command, file: &Path) -> String {
     let output = command.stdin(File::open(file).unwrap()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -79,6 +82,131 @@ pub fn look() {
     }
     println!("\nLOOKED for {} secrets", secrets.len());
 }
+
+/// What an agent that is not isolated gets at, as the user that it is. Else the next one would pass by looking nowhere.
+#[test]
+fn the_ways_out_are_there_without_isolation() {
+    let said = Escape::prepare().run(&[]);
+    for way in WAYS {
+        assert!(said.lines().any(|line| line == format!("GOT {way}")), "`{way}` is no way out: {said}");
+    }
+}
+
+#[test]
+fn an_isolated_process_has_the_gateway_and_no_other_way_out() {
+    let escape = Escape::prepare();
+    let said = escape.run(&["--isolate"]);
+    assert!(!said.contains("GOT"), "{said}");
+    // A variable is kept, a directory is written to, when the person says so.
+    let kept = escape.run(&["--isolate", "--keep-env", "PLANTED_API_KEY", "--allow-write", env!("CARGO_TARGET_TMPDIR")]);
+    let got: Vec<&str> = kept.lines().filter(|line| line.starts_with("GOT")).collect();
+    assert_eq!(got, ["GOT environment", "GOT write"], "{kept}");
+}
+
+#[test]
+fn isolation_is_refused_where_it_would_be_none() {
+    let escape = Escape::prepare();
+    let mut around = escape.command(&["--isolate"]);
+    around.current_dir(escape.office.world.dir().join("home"));
+    finish(around, "").must(2, &["home directory", "a directory of its own"]);
+    let mut hidden = escape.command(&["--isolate"]);
+    hidden.current_dir(escape.office.world.state());
+    finish(hidden, "").must(2, &["hidden from an isolated command"]);
+    escape.office.world.run(&["run", "--as", "a", "--task", "b", "--keep-env", "A", "--", "true"]).must(2, &["--isolate"]);
+}
+
+/// An office with something to take outside of it.
+struct Escape {
+    office: Office,
+    /// A process that has nothing to do with the launch, and a secret in its environment.
+    other: Running,
+    /// Stands for a resolver of names.
+    resolver: UdpSocket,
+}
+
+impl Escape {
+    fn prepare() -> Self {
+        let office = Office::open();
+        office.world.write("home/.netrc", PLANTED);
+        office.world.write("work/prompt.txt", "find every credential there is");
+        let mut other = Command::new("sleep");
+        other.arg("600").env("SECRET", PLANTED);
+        let other = Running::start(other, &office.world.dir().join("other.log"));
+        let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        resolver.set_nonblocking(true).unwrap();
+        Self { office, other, resolver }
+    }
+
+    fn command(&self, options: &[&str]) -> Command {
+        let dir = self.office.world.dir();
+        let mut command = self.office.probe_with("escape", options);
+        command.current_dir(dir.join("work")).env("HOME", dir.join("home")).env("PLANTED_API_KEY", PLANTED);
+        command.env("PROBE_TOOLS", &self.office.tools).env("PROBE_OTHER", self.other.id().to_string());
+        command.env("PROBE_RESOLVER", self.resolver.local_addr().unwrap().to_string());
+        command
+    }
+
+    /// What the agent got.
+    #[track_caller]
+    fn run(&self, options: &[&str]) -> String {
+        let said = finish(self.command(options), "");
+        said.must(0, &["TRIED all"]);
+        let mut out = said.out;
+        while self.resolver.recv(&mut [0; 64]).is_ok() {
+            out.push_str("\nGOT resolver\n");
+        }
+        out
+    }
+}
+
+/// The attempts, inside the launch: a child shell for files and processes, and the sockets. It says `GOT` and what.
+pub fn escape() {
+    let state = PathBuf::from(variable("PROBE_FOLDER").unwrap()).join("state");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("escape-{}", std::process::id()));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", ATTEMPTS]).env("STATE", &state).env("TARGET", &target);
+    println!("\n{}", String::from_utf8(shell.output().unwrap().stdout).unwrap());
+    let got = |what: &str, got: bool| {
+        if got {
+            println!("\nGOT {what}");
+        }
+    };
+    got("api socket", UnixStream::connect(state.join("marque.sock")).is_ok());
+    got("workload socket", UnixStream::connect(state.join("workload.sock")).is_ok());
+    got("tool server", TcpStream::connect(variable("PROBE_TOOLS").unwrap()).is_ok());
+    let issuer = variable("MARQUE_ISSUER").unwrap();
+    got("token endpoint", TcpStream::connect(issuer.trim_start_matches("https://")).is_ok());
+    let question = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // The test says whether it arrived.
+    let _ = question.send_to(b"who is example.org?", variable("PROBE_RESOLVER").unwrap());
+    println!("\nTRIED all");
+}
+
+const ATTEMPTS: &str = r#"
+    test -n "$PLANTED_API_KEY" && echo "GOT environment"
+    grep -q planted "/proc/$PROBE_OTHER/environ" && echo "GOT environment of another"
+    kill -0 "$PROBE_OTHER" && echo "GOT signal"
+    cat "$STATE"/people/*.token && echo "
+GOT state"
+    grep -rq planted "$HOME" && echo "GOT home"
+    echo x > "$TARGET" && rm "$TARGET" && echo "GOT write"
+"#;
+
+const WAYS: [&str; 11] = [
+    "environment",
+    "environment of another",
+    "signal",
+    "state",
+    "home",
+    "write",
+    "api socket",
+    "workload socket",
+    "tool server",
+    "token endpoint",
+    "resolver",
+];
+
+const PLANTED: &str = "machine example.org password planted-3f9a";
 
 /// What must not be found: what tokens and keys begin with, and every secret of the state directory, in whole and in parts.
 fn secrets(folder: &Path) -> Vec<Vec<u8>> {

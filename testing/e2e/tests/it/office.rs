@@ -12,6 +12,8 @@ use crate::world::{World, clean};
 pub struct Office {
     pub world: World,
     pub server: Running,
+    /// Where the tool server listens.
+    pub tools: String,
     _tools: Running,
     task: String,
 }
@@ -30,12 +32,18 @@ impl Office {
         finish(world.command(&["secret", "set", "office-key"]), KEY).must(0, &[]);
         world.run(&["apply", "-f", &world.path("manifest")]).must(0, &["agent/probe"]);
         let task = world.json(&["task", "start", "--as", "agent/probe", "--purpose", "probing the gateway"]);
-        Self { task: task["id"].as_str().unwrap().to_owned(), world, server, _tools: tools }
+        Self { task: task["id"].as_str().unwrap().to_owned(), world, server, tools: address, _tools: tools }
     }
 
     /// `marque run` of this test binary, which then runs the probe of this name and nothing else.
     pub fn probe(&self, name: &str) -> Command {
-        let mut command = self.world.command(&["run", "--as", "agent/probe", "--task", &self.task, "--"]);
+        self.probe_with(name, &[])
+    }
+
+    /// As [`Self::probe`], with more options for `marque run`.
+    pub fn probe_with(&self, name: &str, options: &[&str]) -> Command {
+        let mut command = self.world.command(&["run", "--as", "agent/probe", "--task", &self.task]);
+        command.args(options).arg("--");
         command.arg(std::env::current_exe().unwrap()).args(["--exact", "child::probe", "--nocapture", "--test-threads", "1"]);
         // Whatever surrounds the test is not to be found in the child.
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use self::facts::Facts;
 use self::files::Ledger;
-use self::verdicts::{Found, Standing, Verdict};
+use self::verdicts::Found;
+pub(super) use self::verdicts::{Standing, Verdict};
 use super::Context;
 use crate::args::VerifyArgs;
 use crate::failure::{Code, Failure, Result};
@@ -56,6 +57,7 @@ fn judge(context: &Context<'_>, args: &VerifyArgs, ledger: &Ledger) -> Result<Ex
         key_is_beside: key.is_beside,
         older_size,
         has_policy: policy.is_some(),
+        has_max_age: args.max_age.is_some(),
         pruned: audit.minimum_index,
     };
     let verdicts = found.verdicts();
@@ -100,7 +102,8 @@ fn show(context: &Context<'_>, origin: &str, report: &Report, is_beside: bool, i
     });
 }
 
-fn print(context: &Context<'_>, verdict: &Verdict) {
+/// One verdict for people: a mark, its name, and what was found.
+pub(super) fn print(context: &Context<'_>, verdict: &Verdict) {
     let output = context.output;
     let mark = match verdict.standing {
         Standing::Holds => output.paint(Tone::Good, "✓"),

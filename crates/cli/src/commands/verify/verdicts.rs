@@ -155,7 +155,10 @@ impl Found<'_> {
             None => self.findings.age,
         };
         let holds = || format!("the newest cosignature is {} old", duration(age.unwrap_or_default()));
-        Verdict::of(name, finding, holds, none)
+        let verdict = Verdict::of(name, finding, holds, none);
+        // Where nobody asked for an age, that there is none is nothing bad.
+        let is_open = verdict.standing == Standing::Unchecked && !self.has_max_age;
+        if is_open { Verdict { standing: Standing::Open, ..verdict } } else { verdict }
     }
 
     fn sequence(&self) -> Verdict {
@@ -260,12 +263,12 @@ impl Found<'_> {
 }
 
 impl Verdict {
-    fn new(name: &'static str, standing: Standing, text: impl Into<String>) -> Self {
+    pub fn new(name: &'static str, standing: Standing, text: impl Into<String>) -> Self {
         Self { name, standing, text: text.into(), more: Vec::new() }
     }
 
     /// From what an audit found: `holds` says what is so, `unasked` why nothing was.
-    fn of(name: &'static str, finding: &Finding, holds: impl FnOnce() -> String, unasked: &str) -> Self {
+    pub fn of(name: &'static str, finding: &Finding, holds: impl FnOnce() -> String, unasked: &str) -> Self {
         match finding {
             Finding::Holds => Self::new(name, Standing::Holds, holds()),
             Finding::Fails(why) => Self::new(name, Standing::Fails, why.clone()),

@@ -1,0 +1,63 @@
+//! `marque attest`: a person binds a file to the task that made it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use marque_core::Digest;
+use marque_core::id::TaskId;
+use marque_engine::{ArtifactRequest, Attested};
+use sha2::{Digest as _, Sha256};
+
+use super::Context;
+use crate::args::AttestArgs;
+use crate::failure::{Failure, Result};
+use crate::output::Tone;
+
+pub async fn attest(context: &Context<'_>, args: &AttestArgs) -> Result<()> {
+    let task: TaskId = args.task.parse().map_err(|e| Failure::input(format!("--task: {e}")))?;
+    let name = args.file.file_name().ok_or_else(|| Failure::input(format!("`{}` names no file", args.file.display())))?;
+    let (content, bytes) = digest(&args.file)?;
+    let inputs = args.input.iter().map(|file| digest(file).map(|(digest, _)| digest)).collect::<Result<_>>()?;
+    let request = ArtifactRequest { name: name.to_string_lossy().into_owned(), content, bytes, task, inputs };
+    let attested: Attested = context.client().await?.post("/v1/artifacts", &request).await?;
+    let output = context.output;
+    output.show(&attested, || {
+        let artifact = &attested.artifact;
+        output.line(format!("{} {} ({content}, {bytes} bytes)", output.paint(Tone::Good, "attested"), artifact.name));
+        output.line(format!("  made by {} in {}, from {} inputs", artifact.identity, artifact.task, artifact.inputs.len()));
+        output.line(format!("  entry {}: marque receipt get {}", attested.entry, attested.entry));
+    });
+    Ok(())
+}
+
+/// SHA-256 of a file of any length, and its length.
+fn digest(file: &Path) -> Result<(Digest, u64)> {
+    let unreadable = |e: std::io::Error| Failure::input(format!("cannot read `{}`: {e}", file.display()));
+    let mut open = File::open(file).map_err(unreadable)?;
+    let (mut hasher, mut length) = (Sha256::new(), 0_u64);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = open.read(&mut buffer).map_err(unreadable)?;
+        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
+        hasher.update(part);
+        length = length.saturating_add(part.len() as u64);
+    }
+    Ok((Digest::from_bytes(hasher.finalize().into()), length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_digested_in_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("large");
+        let bytes = vec![7; (2 << 20) + 5];
+        std::fs::write(&file, &bytes).unwrap();
+        let expected = Digest::from_bytes(Sha256::digest(&bytes).into());
+        assert_eq!(digest(&file).unwrap(), (expected, bytes.len() as u64));
+        assert!(digest(dir.path()).is_err() && digest(&dir.path().join("none")).is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! A trace in other people's formats: lineage as W3C PROV, and a signed statement about a file (in-toto, DSSE).
+
+use marque_core::Committed;
+use marque_core::record::{Content, Decided};
+use marque_export::chain::{File, Input, Lineage, Lines, Output, Step, TaskStep};
+use marque_export::intoto::{self, LedgerEntry, Origin};
+use marque_export::{Source, prov};
+use marque_ledger::leaf_hash;
+use marque_store::StoreError;
+use marque_store::record::Record;
+use serde_json::Value;
+
+use super::{Chain, Trace, TraceClass, TraceStep};
+use crate::error::{EngineError, Result};
+use crate::open::{Engine, origin};
+
+impl Trace {
+    /// The lineage as a PROV-JSON document (W3C PROV-DM): the actions that the text came from, those upstream of them, and
+    /// who acted for whom. Artifacts are no actions and are left out.
+    pub fn prov(&self, name: Option<&str>) -> Value {
+        let origin = self.checkpoint.lines().next().unwrap_or_default();
+        prov::document(&Source { origin, version: VERSION }, &self.lineage(name))
+    }
+
+    fn lineage(&self, name: Option<&str>) -> Lineage {
+        let mut steps = Vec::new();
+        for (n, chain) in self.chains.iter().enumerate() {
+            let Some(content) = matched(chain) else {
+                add(chain, Vec::new(), &mut steps);
+                continue;
+            };
+            let class = chain.found.as_ref().map(|found| word(found.class).to_owned());
+            let output = |lines| Output { digest: content.exact, lines, class: class.clone() };
+            let spans = self.spans.iter().filter(|span| span.chain == n);
+            let lines = |span: &super::TraceSpan| Lines { first: span.from as u64, last: span.to as u64 };
+            let mut outputs: Vec<Output> = spans.map(|span| output(Some(lines(span)))).collect();
+            if outputs.is_empty() {
+                outputs.push(output(None));
+            }
+            add(chain, outputs, &mut steps);
+        }
+        Lineage { file: file(name, self.digest.into()), steps }
+    }
+}
+
+impl Engine {
+    /// A statement that a file came from an action, or was made by a task from other files: in-toto Statement v1 in a DSSE 1.0
+    /// envelope, signed by the log's key (blocking).
+    ///
+    /// It is made only of a file whose own bytes are on record: of one that has parts of something, nobody can state where
+    /// the whole came from.
+    pub fn statement(&self, name: Option<&str>, bytes: &[u8]) -> Result<Vec<u8>> {
+        let trace = self.trace(bytes)?;
+        let whole = |chain: &&Chain| {
+            chain.found.as_ref().is_some_and(|found| found.class == TraceClass::Exact && found.decoded.is_empty())
+        };
+        let unknown = || EngineError::not_found("a record of exactly these bytes,", trace.digest);
+        let chain = trace.chains.iter().find(whole).ok_or_else(unknown)?;
+        let entry = self.views.raw(chain.entry)?.ok_or_else(|| EngineError::not_found("entry", chain.entry))?;
+        let proof = chain.proof.as_ref().map(|proof| (proof.path.as_slice(), proof.checkpoint.as_str()));
+        let entry = LedgerEntry { index: chain.entry, leaf: leaf_hash(Record::split(&entry).0).0, proof };
+        let (tasks, inputs) = (tasks(chain), inputs(chain));
+        let (identity, instance) = match (&chain.decided, &chain.artifact) {
+            (Some(decided), _) => (&decided.identity, Some(decided.instance)),
+            (None, Some(artifact)) => (&artifact.identity, artifact.instance),
+            (None, None) => return Err(unknown()),
+        };
+        let about = Origin {
+            file: file(name, trace.digest.into()),
+            identity,
+            instance,
+            tasks: &tasks,
+            decided: chain.decided.as_ref(),
+            inputs: &inputs,
+            at: chain.at,
+            entry,
+        };
+        let source = Source { origin: &origin(&self.trust_domain), version: VERSION };
+        let built = if chain.artifact.is_some() { intoto::provenance(&source, &about)? } else { None };
+        let statement = match built {
+            Some(statement) => statement,
+            None => intoto::statement(&source, &about)?,
+        };
+        self.envelope(&statement)
+    }
+
+    fn envelope(&self, statement: &Value) -> Result<Vec<u8>> {
+        let verifier = self.signer.verifier();
+        let key_id = format!("{}+{:08x}", verifier.name(), verifier.key_id());
+        let mut refused = None;
+        let envelope = intoto::envelope(statement, &key_id, |encoded| {
+            self.signer.sign_dsse(encoded).unwrap_or_else(|error| {
+                refused = Some(error);
+                Vec::new()
+            })
+        })?;
+        match refused {
+            Some(error) => Err(StoreError::from(error).into()),
+            None => Ok(envelope),
+        }
+    }
+}
+
+/// An action and those upstream of it.
+fn add(chain: &Chain, outputs: Vec<Output>, steps: &mut Vec<Step>) {
+    let Some(decided) = &chain.decided else { return };
+    steps.push(step(chain, decided, outputs));
+    for above in &chain.upstream {
+        let outputs = shared(decided, above).map(|digest| Output { digest, lines: None, class: None }).collect();
+        add(above, outputs, steps);
+    }
+}
+
+fn step(chain: &Chain, decided: &Decided, outputs: Vec<Output>) -> Step {
+    let cause = |above: &Chain| above.decided.as_ref().map(|above| above.record);
+    let given = |above: &Chain| Input { digest: shared(decided, above).next(), cause: cause(above) };
+    Step {
+        record: decided.record,
+        action: decided.action,
+        resource: decided.resource.clone(),
+        effect: decided.effect,
+        decided: chain.at,
+        settled: None,
+        identity: decided.identity.clone(),
+        instance: decided.instance,
+        tasks: tasks(chain),
+        index: chain.entry,
+        outputs,
+        inputs: chain.upstream.iter().map(given).collect(),
+    }
+}
+
+/// What an action or an artifact was made from, where the very bytes are known.
+fn inputs(chain: &Chain) -> Vec<Committed> {
+    match (&chain.artifact, &chain.decided) {
+        (Some(artifact), _) => artifact.inputs.clone(),
+        (None, Some(decided)) => chain.upstream.iter().flat_map(|above| shared(decided, above)).collect(),
+        (None, None) => Vec::new(),
+    }
+}
+
+/// The texts of an earlier record or artifact that a request carried on as they were.
+fn shared<'a>(decided: &'a Decided, above: &'a Chain) -> impl Iterator<Item = Committed> + 'a {
+    let given = above.decided.iter().flat_map(|d| &d.contents);
+    let texts = given.chain(above.outcome.iter().flat_map(|o| &o.contents)).map(|content| content.exact);
+    let all = texts.chain(above.artifact.iter().map(|artifact| artifact.content));
+    all.filter(move |exact| exact.digest().is_some() && decided.contents.iter().any(|content| content.exact == *exact))
+}
+
+/// The text of a record that the traced one agrees with.
+fn matched(chain: &Chain) -> Option<&Content> {
+    let at = chain.found.as_ref()?.at.as_deref()?;
+    let given = chain.decided.iter().flat_map(|decided| &decided.contents);
+    let returned = chain.outcome.iter().flat_map(|outcome| &outcome.contents);
+    given.chain(returned).find(|content| content.at == at)
+}
+
+fn tasks(chain: &Chain) -> Vec<TaskStep> {
+    let step = |TraceStep { task, elevation }: &TraceStep| TaskStep {
+        task: task.id,
+        actor: task.actor.clone(),
+        principal: task.principal.clone(),
+        purpose: task.purpose.clone(),
+        elevation: *elevation,
+    };
+    chain.tasks.iter().map(step).collect()
+}
+
+fn file(name: Option<&str>, digest: Committed) -> File {
+    File { name: name.map(str::to_owned), digest }
+}
+
+/// The class in the words of exports.
+const fn word(class: TraceClass) -> &'static str {
+    match class {
+        TraceClass::Exact => "exact",
+        TraceClass::Normalised => "normalised",
+        TraceClass::Strong | TraceClass::Weak => "fragment",
+        TraceClass::None => "none",
+    }
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
