@@ -11,6 +11,7 @@ use crate::args::ServeArgs;
 use crate::exports::{self, ExportConfig};
 use crate::failure::{Failure, Result};
 use crate::nodes::NodeConfig;
+use crate::retention::RetentionConfig;
 use crate::trust::{AuthorityConfig, FederationConfig, OidcConfig};
 
 /// Everything that `marque serve` can be told.
@@ -47,6 +48,8 @@ pub struct Config {
     pub export: Vec<ExportConfig>,
     /// Other hosts on which the Workload API is served.
     pub node: NodeConfig,
+    /// How long the contents of the log are kept. Default: for good.
+    pub retention: Option<RetentionConfig>,
 }
 
 impl Default for Config {
@@ -72,6 +75,7 @@ impl Default for Config {
             oidc: Vec::new(),
             export: Vec::new(),
             node: NodeConfig::default(),
+            retention: None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod failure;
 pub mod manifest;
 mod nodes;
 mod output;
+mod retention;
 mod serve;
 mod trust;
 mod witnesses;

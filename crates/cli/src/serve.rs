@@ -55,6 +55,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let mut options = Options::new(config.trust_domain.clone(), config.administrator.clone(), issuer.clone());
     (options.rotation, options.upstream) = (config.authority.rotation()?, config.authority.upstream()?);
     config.node.set(&mut options)?;
+    options.retention = config.retention.map(|retention| retention.rule()).transpose()?;
     let engine = Engine::open(state, Env::system(), options).await?;
     trust::follow(&engine, &config.federation, &config.oidc)?;
     let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));

@@ -1,6 +1,7 @@
 //! Launches: the sockets of one `marque run`. They serve the launched processes and nobody else, and end with them.
 
 mod brought;
+mod record;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -109,34 +110,52 @@ impl Launches {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let (launches, launch, connections) = (Arc::clone(&self), launch.clone(), Arc::clone(&connections));
-                    tokio::spawn(async move {
-                        match launches.attested(&stream, connections, &launch).await {
-                            Ok(lease) => launches.door.serve(stream, lease).await,
-                            Err(error) => tracing::warn!(launcher = launch.pid, "a connection was refused: {}", error.chain()),
-                        }
-                    });
+                    tokio::spawn(async move { launches.admit(stream, connections, &launch).await });
                 }
                 Err(error) => pause_after(&error).await,
             }
         }
     }
 
+    /// Serves one connection: the gateway, for the instance that its process is, or the one answer that all of them get.
+    async fn admit(&self, stream: TcpStream, connections: Arc<Connections>, launch: &Launch) {
+        let _ = stream.set_nodelay(true);
+        let refused = |error: EngineError| {
+            tracing::warn!(launcher = launch.pid, "a connection was refused: {}", error.chain());
+        };
+        if record::is_asked(&stream).await {
+            return match self.owner(&stream, connections, launch).await {
+                Ok(_) => record::serve(stream, Arc::clone(&self.engine), launch.task).await,
+                Err(error) => refused(error),
+            };
+        }
+        match self.attested(&stream, connections, launch).await {
+            Ok(lease) => self.door.serve(stream, lease).await,
+            Err(error) => refused(error),
+        }
+    }
+
     /// Whose connection it is: that of a launched process, attested now.
     async fn attested(&self, stream: &TcpStream, connections: Arc<Connections>, launch: &Launch) -> Result<LeaseId, EngineError> {
+        let owner = self.owner(stream, connections, launch).await?;
+        let engine = Arc::clone(&self.engine);
+        let ended = |_| EngineError::Forbidden("the process has ended".into());
+        let seen = tokio::task::spawn_blocking(move || engine.look(owner)).await.map_err(ended)??;
+        let instance = self.engine.attest(seen, Some(launch)).await?;
+        self.engine.gateway_session(&instance, launch.task).await
+    }
+
+    /// The launched process at the other end of a connection.
+    async fn owner(&self, stream: &TcpStream, connections: Arc<Connections>, launch: &Launch) -> Result<u32, EngineError> {
         let unknown = || EngineError::Forbidden("the connection comes from no launched process".into());
-        let _ = stream.set_nodelay(true);
         let (Ok(SocketAddr::V4(theirs)), Ok(SocketAddr::V4(ours))) = (stream.peer_addr(), stream.local_addr()) else {
             return Err(unknown());
         };
-        let engine = Arc::clone(&self.engine);
-        let launcher = launch.pid;
+        let launch = launch.clone();
         let look = tokio::task::spawn_blocking(move || {
-            let owner = connections.owner(theirs, ours, launcher).ok().flatten().ok_or_else(unknown)?;
-            engine.look(owner)
+            connections.owner(theirs, ours, launch.pid).ok().flatten().filter(|owner| launch.holds(*owner))
         });
-        let seen = look.await.map_err(|_| unknown())??;
-        let instance = self.engine.attest(seen, Some(launch)).await?;
-        self.engine.gateway_session(&instance, launch.task).await
+        look.await.ok().flatten().ok_or_else(unknown)
     }
 }
 

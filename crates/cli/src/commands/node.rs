@@ -242,7 +242,8 @@ fn credentials(args: &JoinArgs) -> Result<Credentials> {
         }
         (None, Some(certificate), Some(key)) => {
             let bad = |file: &Path| format!("`{}` is not as it should be: PEM, a key in PKCS#8", file.display());
-            let chain = CertificateDer::pem_slice_iter(&read(certificate)?).map(|der| der.map(|der| der.to_vec()));
+            let pem = read(certificate)?;
+            let chain = CertificateDer::pem_slice_iter(&pem).map(|der| der.map(|der| der.to_vec()));
             let chain = chain.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| Failure::input(bad(certificate)))?;
             let text = Zeroizing::new(read(key)?);
             let der = PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|_| Failure::input(bad(key)))?;

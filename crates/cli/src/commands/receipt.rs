@@ -86,7 +86,9 @@ fn verify(context: &Context<'_>, args: &ReceiptVerify) -> Result<ExitCode> {
     let evidence = Evidence::read(args)?;
     let policy = args.policy.as_ref().map(|file| read_policy(file)).transpose()?;
     let key = match (&args.key_file, &policy) {
-        (Some(file), _) => text(file)?.trim().parse::<Verifier>().map_err(|e| Failure::input(format!("`{}`: {e}", file.display())))?,
+        (Some(file), _) => {
+            text(file)?.trim().parse::<Verifier>().map_err(|e| Failure::input(format!("`{}`: {e}", file.display())))?
+        }
         (None, Some(policy)) => evidence.key_of(policy)?,
         (None, None) => return Err(Failure::input("name the log's public key with --key-file")),
     };

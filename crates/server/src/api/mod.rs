@@ -8,6 +8,7 @@ mod inventory;
 mod ledger;
 mod nodes;
 mod query;
+mod statement;
 
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ pub fn router(api: Api, peer: Option<Peer>) -> Router {
         .route("/v1/records", get(query::records))
         .route("/v1/records/{id}", get(query::record))
         .route("/v1/trace", post(query::trace))
+        .route("/v1/trace/statement", post(statement::statement))
         .route("/v1/receipts/{id}", get(evidence::receipt))
         .route("/v1/artifacts", post(evidence::attest))
         .route("/v1/ledger/prune", post(evidence::prune))
