@@ -3,6 +3,7 @@
 //! It only starts other programs and reads what they say, so it depends on next to nothing and builds in seconds.
 
 mod arch;
+mod bench;
 mod ci;
 mod r#gen;
 mod interop;
@@ -65,7 +66,7 @@ fn run(args: &[String]) -> Result<(), Stop> {
         "gen" => r#gen::run(&workspace, rest),
         "sim" => sim(&workspace, rest),
         "interop" => interop::run(&workspace, rest),
-        "bench" => bench(&workspace, rest),
+        "bench" => bench::run(&workspace, rest),
         "e2e" => {
             Flags::parse(rest, &[], &[])?.no_names()?;
             Ok(tools::e2e(&workspace)?.hand_over()?)
@@ -96,13 +97,6 @@ fn sim(workspace: &Workspace, args: &[String]) -> Result<(), Stop> {
         }
     }
     Ok(tools::simulation(workspace, args).hand_over()?)
-}
-
-fn bench(workspace: &Workspace, args: &[String]) -> Result<(), Stop> {
-    Cargo::new(workspace, &["build", "--release", "--quiet", "--package", "marque"]).run()?;
-    let binary = workspace.target.join("release/marque");
-    let bench = ["run", "--release", "--quiet", "--package", "marque-bench", "--"];
-    Ok(Cargo::new(workspace, &bench).args(args).env("MARQUE_BIN", &binary).hand_over()?)
 }
 
 /// A parsed command line: switches, options with a value, and plain names.
@@ -180,8 +174,9 @@ USAGE: cargo xtask VERB [ARGS]
   interop [AREA] [--json]
                         clients that no one here wrote, against a server started here
                         areas: identity ledger mcp oauth
-  bench [--json] [NAME…]
+  bench [--json] [--quick] [--large] [NAME…]
                         the figures, in release builds
+                        names: decisions log ledger engine identity queries gateway revocation startup accuracy peers
   e2e                   the whole story, against the built binary
   demo [ARGS]           `marque demo ARGS` in a release build
   help                  this text

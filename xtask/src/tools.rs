@@ -120,6 +120,8 @@ pub fn simulation<S: AsRef<OsStr>>(workspace: &Workspace, args: impl IntoIterato
 
 /// The end-to-end tests, with the binary built for them.
 pub fn e2e(workspace: &Workspace) -> Result<Cargo, String> {
+    // Nodes live in network namespaces of their own there.
+    program("ip", "iproute2")?;
     let binary = workspace.build_marque()?;
     Ok(Cargo::new(workspace, &["test", "--package", "marque-e2e"]).env("MARQUE_BIN", binary))
 }

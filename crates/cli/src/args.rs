@@ -642,7 +642,7 @@ pub enum PersonCommand {
     },
     /// Erase a person: their name, and the key of everything that was recorded for them.
     #[command(
-        after_help = "What hangs from them is revoked first. The log stays whole and every proof holds; what was sealed for\nthem is lost for good.\n\nExample:\n  marque person erase bob@example.com --yes"
+        after_help = "What hangs from them is revoked first. The log stays whole and every proof holds;\nwhat was sealed for them is lost for good.\n\nExample:\n  marque person erase bob@example.com --yes"
     )]
     Erase(EraseArgs),
 }

@@ -1,21 +1,23 @@
-//! Carrying a response back: digested on the way, never buffered, cut when its authority ends.
+//! Carrying a response back: digested on the way, never held up, cut when its authority ends.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::Response;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::BoxBody;
 use marque_core::Digest;
+use marque_core::id::RecordId;
 use marque_core::record::{Ending, Outcome};
 use marque_engine::{Engine, Passage, Permit};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
-use crate::reply::{Answer, BodyError, RECORD_HEADER};
+use crate::contents::Kept;
+use crate::reply::{Answer, BodyError, RECORD_HEADER, mark};
 use crate::upstream::UpstreamResponse;
 
 /// By what right a response is carried.
@@ -27,6 +29,14 @@ pub enum Right {
 }
 
 impl Right {
+    /// The record that it hangs from, where there is one.
+    pub fn record(&self) -> Option<RecordId> {
+        match self {
+            Self::Permit(permit) => Some(permit.record()),
+            Self::Passage(_) => None,
+        }
+    }
+
     fn alive(&self, engine: &Engine) -> bool {
         match self {
             Self::Permit(permit) => permit.alive(),
@@ -58,17 +68,21 @@ impl Right {
 /// Streams a response to the caller and settles the right when it ends, however it ends.
 pub fn carry(engine: &Arc<Engine>, response: UpstreamResponse, right: Right) -> Answer {
     let (mut parts, body) = response.into_parts();
-    if let Right::Permit(permit) = &right
-        && let Ok(value) = HeaderValue::try_from(permit.record().to_string())
-    {
-        parts.headers.insert(RECORD_HEADER, value);
-    }
+    // Which record it is, only the gateway says.
+    parts.headers.remove(RECORD_HEADER);
+    let record = right.record();
+    let kept = if record.is_some() { Kept::of(&parts.headers) } else { Kept::default() };
     let (tx, rx) = mpsc::channel(CHUNKS);
     // Subscribed before the first check, so that no revocation falls between the two.
     let ended = engine.watch_ended();
-    let carrier = Carrier { engine: Arc::clone(engine), ended, status: parts.status.as_u16(), hasher: Sha256::new(), bytes: 0 };
+    let (engine, status) = (Arc::clone(engine), parts.status.as_u16());
+    let carrier = Carrier { engine, ended, status, hasher: Sha256::new(), bytes: 0, kept };
     tokio::spawn(carrier.run(body, tx, right));
-    Response::from_parts(parts, Carried(rx).boxed())
+    let answer = Response::from_parts(parts, Carried(rx).boxed());
+    match record {
+        Some(record) => mark(answer, record),
+        None => answer,
+    }
 }
 
 type FrameResult = Result<Frame<Bytes>, BodyError>;
@@ -91,6 +105,7 @@ struct Carrier {
     status: u16,
     hasher: Sha256,
     bytes: u64,
+    kept: Kept,
 }
 
 impl Carrier {
@@ -122,13 +137,17 @@ impl Carrier {
                 () = tx.closed() => break Ending::Truncated,
             }
         };
+        // The caller has its end at once; its texts are looked at after that. Of what did not come whole there are none.
+        drop(tx);
+        let contents = if ending == Ending::Answered { self.kept.contents().await } else { Vec::new() };
         let response = Some(Digest::from_bytes(self.hasher.finalize().into()).into());
-        right.settle(Outcome { ending, status: self.status, response, bytes: self.bytes, contents: Vec::new() });
+        right.settle(Outcome { ending, status: self.status, response, bytes: self.bytes, contents });
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) {
         if let Some(data) = frame.data_ref() {
             self.hasher.update(data);
+            self.kept.push(data);
             self.bytes = self.bytes.saturating_add(data.len() as u64);
         }
     }

@@ -5,6 +5,7 @@
 //! put in here, and whatever the agent sent as one is taken out.
 
 mod authn;
+mod contents;
 mod forward;
 mod json;
 mod mcp;

@@ -66,6 +66,14 @@ pub fn error(status: StatusCode, id: Option<&RawValue>, code: i32, message: &str
     json(status, &json!({ "jsonrpc": "2.0", "id": raw(id), "error": error }))
 }
 
+/// The answer with the record that it is of.
+pub fn mark(mut answer: Answer, record: RecordId) -> Answer {
+    if let Ok(value) = HeaderValue::try_from(record.to_string()) {
+        answer.headers_mut().insert(RECORD_HEADER, value);
+    }
+    answer
+}
+
 /// The answer to a credential that is missing or no longer counts (RFC 6750 §3.1).
 pub fn unauthorized(reason: &EngineError) -> Answer {
     let mut response =
@@ -112,11 +120,7 @@ impl Refusal<'_> {
         if modern && let Some(map) = result.as_object_mut() {
             map.insert("resultType".into(), "complete".into());
         }
-        let mut response = json(StatusCode::OK, &json!({ "jsonrpc": "2.0", "id": raw(id), "result": result }));
-        if let Ok(value) = HeaderValue::try_from(self.record.to_string()) {
-            response.headers_mut().insert(RECORD_HEADER, value);
-        }
-        response
+        mark(json(StatusCode::OK, &json!({ "jsonrpc": "2.0", "id": raw(id), "result": result })), self.record)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -54,6 +54,9 @@ impl Gateway {
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
         let (parts, stream) = request.into_parts();
+        if parts.uri.path() == RECORD_PATH {
+            return self.newest(&parts, peer).await;
+        }
         let Some(service) = service_of(parts.uri.path()) else {
             return reply::json(StatusCode::NOT_FOUND, &json!({ "error": "the gateway serves `/mcp/<service>`" }));
         };
@@ -82,6 +85,31 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// `GET /marque/record`: the newest action that was allowed under the caller's own task, for naming it in what was made.
+    async fn newest(&self, parts: &request::Parts, peer: &Peer) -> Answer {
+        if foreign_origin(&parts.headers) {
+            return reply::empty(StatusCode::FORBIDDEN);
+        }
+        if parts.method != Method::GET {
+            return reply::empty(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        let task = match peer.lease(&self.engine, &parts.headers).and_then(|lease| self.engine.task_of(lease)) {
+            Ok(task) => task,
+            Err(error) => return reply::unauthorized(&error),
+        };
+        let engine = Arc::clone(&self.engine);
+        match tokio::task::spawn_blocking(move || engine.newest_record(task)).await {
+            Ok(Ok(record)) => reply::json(StatusCode::OK, &json!({ "task": task, "record": record })),
+            Ok(Err(error)) => {
+                tracing::error!("the newest record of `{task}` cannot be told: {}", error.chain());
+                reply::empty(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Err(_) => reply::empty(StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+}
+
 /// `/mcp/<service>`.
 fn service_of(path: &str) -> Option<ResourceId> {
     let name = path.strip_prefix("/mcp/")?;
@@ -93,6 +121,7 @@ fn is_json(headers: &http::HeaderMap) -> bool {
     value.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json"))
 }
 
+const RECORD_PATH: &str = "/marque/record";
 /// The largest request: what policy sees must fit into memory.
 const MAX_BODY: usize = 4 << 20;
 const MAX_HEAD: usize = 64 << 10;

@@ -30,7 +30,7 @@ async fn add_checkpoint(State(witness): State<Arc<Witness>>, body: Bytes) -> Res
         Err(error) => return failed(&error),
     };
     if let Some(alarm) = &reply.alarm {
-        tracing::warn!("a log showed another history than before: {alarm}");
+        tracing::warn!("a signed checkpoint does not continue what was cosigned: {alarm}");
     }
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, reply.content_type)], reply.body).into_response()

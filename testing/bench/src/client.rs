@@ -96,11 +96,19 @@ impl Admin {
 
     /// Posts JSON and gives the answer.
     pub async fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
-        let request = Request::post(path)
+        self.ask(Request::post(path).header("content-type", "application/json"), path, Bytes::from(body.to_string())).await
+    }
+
+    /// Gets JSON.
+    pub async fn get(&mut self, path: &str) -> Result<Value> {
+        self.ask(Request::get(path), path, Bytes::new()).await
+    }
+
+    async fn ask(&mut self, request: http::request::Builder, path: &str, body: Bytes) -> Result<Value> {
+        let request = request
             .header("host", "marque")
-            .header("content-type", "application/json")
             .header("authorization", format!("Bearer {}", self.credential))
-            .body(Full::new(Bytes::from(body.to_string())))?;
+            .body(Full::new(body))?;
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let status = response.status();

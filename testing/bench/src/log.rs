@@ -8,7 +8,7 @@ use marque_store::log::Log;
 use crate::disk::Limit;
 use crate::measure::{Meter, Samples, nanos, now};
 use crate::report::{Bounds, Figure, Run};
-use crate::{Bench, Result};
+use crate::{Bench, Result, following};
 
 /// Takes the figures.
 pub fn run(bench: &mut Bench) -> Result<()> {
@@ -33,7 +33,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         let seen = format!("{:.0} of {:.0} MB/s", run.rate() * bytes as f64 / 1e6, limit.bytes_a_second() / 1e6);
         bench.report.add(&Figure::new(format!("{name}: share of limit"), share, "×").took(run.cost).seen(seen))?;
     }
-    Ok(())
+    following::run(bench)
 }
 
 /// One appender, one event at a time: an acknowledgement costs one write that is made durable.

@@ -3,19 +3,29 @@
 //! Run it as `cargo xtask bench`. An expectation that is not met is printed and fails nothing; only a figure that could
 //! not be taken does.
 
+mod accuracy;
+mod agent;
 mod client;
 mod decisions;
 mod disk;
 mod engine;
+mod following;
 mod gateway;
+mod identity;
 mod ledger;
 mod load;
 mod log;
 mod measure;
 mod office;
+mod parts;
+mod peers;
+mod queries;
+mod random;
 mod report;
 mod revocation;
 mod startup;
+mod streams;
+mod synthetic;
 mod system;
 mod upstream;
 
@@ -37,22 +47,29 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A group of figures, by its name on the command line.
 type Group = (&'static str, fn(&mut Bench) -> Result<()>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 11] = [
     ("decisions", decisions::run),
     ("log", log::run),
     ("ledger", ledger::run),
     ("engine", engine::run),
+    ("identity", identity::run),
+    ("queries", queries::run),
     ("gateway", gateway::run),
     ("revocation", revocation::run),
     ("startup", startup::run),
+    ("accuracy", accuracy::run),
+    ("peers", peers::run),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
     match arguments.first().map(String::as_str) {
         // The benchmark's own child processes.
         Some(upstream::ROLE) => ended(upstream::child()),
         Some(load::ROLE) => ended(load::child()),
+        Some(agent::ROLE) => ended(agent::child(rest)),
+        Some(queries::ROLE) => ended(queries::child(rest)),
         _ => bench(&arguments),
     }
 }
@@ -86,6 +103,8 @@ fn bench(arguments: &[String]) -> ExitCode {
 pub struct Bench {
     /// How long to measure.
     pub scale: Scale,
+    /// Whether logs of ten million entries are wanted, too.
+    pub large: bool,
     /// Where figures go.
     pub report: Report,
     /// The binary under test.
@@ -122,16 +141,19 @@ impl Scale {
 struct Options {
     json: bool,
     quick: bool,
+    large: bool,
     groups: Vec<Group>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> std::result::Result<Self, String> {
-        let mut options = Self { json: false, quick: false, groups: Vec::new() };
+        let large = std::env::var_os("MARQUE_BENCH_LARGE").is_some_and(|value| value == "1");
+        let mut options = Self { json: false, quick: false, large, groups: Vec::new() };
         for argument in arguments {
             match argument.as_str() {
                 "--json" => options.json = true,
                 "--quick" => options.quick = true,
+                "--large" => options.large = true,
                 "--help" | "-h" => return Err(String::new()),
                 name => {
                     let group = GROUPS.iter().find(|(group, _)| *group == name);
@@ -154,7 +176,7 @@ impl Options {
             return Err(format!("`{}` is in memory: run this from a directory on a disk", base.display()).into());
         }
         let scale = Scale { quick: self.quick };
-        let mut bench = Bench { scale, report: Report::new(self.json), marque: marque()?, base };
+        let mut bench = Bench { scale, large: self.large, report: Report::new(self.json), marque: marque()?, base };
         let mut failed = 0;
         for (name, take) in self.groups {
             let meter = Meter::own()?;
@@ -178,12 +200,14 @@ fn marque() -> Result<PathBuf> {
 }
 
 const HELP: &str = "\
-USAGE: cargo xtask bench [--json] [--quick] [NAME…]
+USAGE: cargo xtask bench [--json] [--quick] [--large] [NAME…]
 
-NAMES: decisions log ledger engine gateway revocation startup; all of them without a name
+NAMES: decisions log ledger engine identity queries gateway revocation startup accuracy peers; all of them without a name
   --json   one object a line: name, value, unit, ok, seen, milliseconds, and cpu_us where it was taken
-  --quick  shorter and less exact, under 40 seconds
+  --quick  shorter and less exact, about a minute
+  --large  `queries` over ten million entries, too: some ten minutes and 25 GB more
 
-ENVIRONMENT: MARQUE_BIN is the binary under test (a release build)
+ENVIRONMENT: MARQUE_BIN is the binary under test (a release build); MARQUE_BENCH_LARGE=1 is --large; MARQUE_ACCURACY is the
+program marque-accuracy; MARQUE_GO_TESSERA is the folder with Tessera's program, and without it `peers` says that it is missing
 EXIT CODES: 0 all figures were taken, 1 some were not, 2 the command line makes no sense
 ";

@@ -12,8 +12,8 @@ use marque_core::record::{Ending, Outcome};
 use marque_core::resource::{Action, Resource, ResourceId, ResourceKind, Risk, Sensitivity};
 use marque_engine::desired::{Desired, IdentitySpec, PolicyText};
 use marque_engine::{
-    ActionRequest, Caller, Engine, Env, Exchange, Observed, Options, TaskRequest, TokenType, Verdict, Workload, content, sha256,
-    start_time,
+    ActionRequest, Caller, Engine, Env, Exchange, Observed, Options, RECEIPT_INTERVAL, TaskRequest, TokenType, Verdict, Workload,
+    content, sha256, start_time,
 };
 use serde_json::json;
 
@@ -169,6 +169,41 @@ impl Office {
         };
         let at = now();
         self.engine.exchange(exchange).await?;
+        Ok(at.elapsed())
+    }
+
+    /// From a durable decision to its inclusion proof under a signed checkpoint.
+    pub async fn receipt(self: Arc<Self>) -> Result<Duration> {
+        let verdict = self.engine.authorize(self.call.clone()).await?;
+        let at = now();
+        let Verdict::Proceed(permit) = verdict else { return Err("a call was not allowed".into()) };
+        let proof = self.engine.receipt_now(permit.entry()).await?;
+        let taken = at.elapsed();
+        if proof.index != permit.entry() || !proof.verified {
+            return Err(format!("the proof of entry {} does not verify", permit.entry()).into());
+        }
+        permit.settle(Outcome { ending: Ending::Answered, status: 200, response: None, bytes: 0, contents: Vec::new() })?;
+        Ok(taken)
+    }
+
+    /// The same when no checkpoint was signed a moment before.
+    pub async fn lone_receipt(self: Arc<Self>) -> Result<Duration> {
+        tokio::time::sleep(Duration::from_micros(RECEIPT_INTERVAL.unsigned_abs() * 6 / 5)).await;
+        self.receipt().await
+    }
+
+    /// An identity that was not there before, and its X.509-SVID in the next call: the time of that call.
+    pub async fn newcomer(&self, n: usize) -> Result<Duration> {
+        let name = format!("agent/new-{n}");
+        let identities = vec![identity(&name, selector(&name)?, "invoke:tool:office/*")?];
+        let desired = Desired { identities, resources: Vec::new(), policies: policies() };
+        self.engine.apply(&Caller::Person(ADMINISTRATOR.parse()?), &desired).await?;
+        let at = now();
+        let pid = std::process::id();
+        let selectors = BTreeSet::from([selector(&name)?]);
+        let seen = Attestation { method: "unix".into(), pid, started: start_time(pid)?, selectors, until: None, node: None };
+        let instance = self.engine.attest(Observed(seen), None).await?;
+        self.engine.x509_svid(&instance).await?;
         Ok(at.elapsed())
     }
 

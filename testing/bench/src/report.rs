@@ -1,5 +1,6 @@
 //! What is printed: a table for people, a JSON object a line for programs.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use crate::{Error, Result};
 pub struct Figure {
     name: String,
     value: f64,
-    unit: &'static str,
+    unit: Cow<'static, str>,
     limit: Option<Limit>,
     seen: String,
     milliseconds: u128,
@@ -27,8 +28,8 @@ enum Limit {
 
 impl Figure {
     /// A figure without an expectation.
-    pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, limit: None, seen: String::new(), milliseconds: 0, cpu_us: None }
+    pub fn new(name: impl Into<String>, value: f64, unit: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), value, unit: unit.into(), limit: None, seen: String::new(), milliseconds: 0, cpu_us: None }
     }
 
     /// How long taking it took.
@@ -153,7 +154,7 @@ impl Report {
             Some(_) if figure.ok() => "met",
             Some(_) => "MISSED",
         };
-        say(&row([&figure.name, &shown(figure.value), figure.unit, &cpu, &figure.expected(), verdict, &figure.seen]))
+        say(&row([&figure.name, &shown(figure.value), &figure.unit, &cpu, &figure.expected(), verdict, &figure.seen]))
     }
 
     /// The rate and the latency of a run.
@@ -206,7 +207,7 @@ pub fn say(line: &str) -> Result<()> {
 }
 
 /// A number for people: three digits that mean something, thousands apart.
-fn shown(value: f64) -> String {
+pub fn shown(value: f64) -> String {
     if !value.is_finite() {
         return "–".into();
     }

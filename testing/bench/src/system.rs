@@ -22,6 +22,7 @@ pub struct Spoken {
     child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
+    patience: Duration,
 }
 
 impl Spoken {
@@ -31,7 +32,13 @@ impl Spoken {
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).kill_on_drop(true).spawn();
         let mut child = started.map_err(|error| format!("cannot start the {name}: {error}"))?;
         let output = child.stdout.take().ok_or("no standard output")?;
-        Ok(Self { name, input: child.stdin.take(), output: BufReader::new(output).lines(), child })
+        Ok(Self { name, input: child.stdin.take(), output: BufReader::new(output).lines(), child, patience: PATIENCE })
+    }
+
+    /// Waits so long for each line instead of a minute.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Its process.
@@ -42,7 +49,7 @@ impl Spoken {
     /// The next line that it says.
     pub async fn line(&mut self) -> Result<String> {
         let late = |_| format!("the {} says nothing", self.name);
-        let line = tokio::time::timeout(PATIENCE, self.output.next_line()).await.map_err(late)??;
+        let line = tokio::time::timeout(self.patience, self.output.next_line()).await.map_err(late)??;
         line.ok_or_else(|| format!("the {} has ended", self.name).into())
     }
 
@@ -55,10 +62,16 @@ impl Spoken {
         }
     }
 
-    async fn ask(&mut self, order: &Value) -> Result<Value> {
+    /// Tells it what to do; it answers in its own time.
+    pub async fn tell(&mut self, order: &Value) -> Result<()> {
         let input = self.input.as_mut().ok_or("no standard input")?;
         input.write_all(format!("{order}\n").as_bytes()).await?;
-        input.flush().await?;
+        Ok(input.flush().await?)
+    }
+
+    /// Tells it what to do, and waits for its answer.
+    pub async fn ask(&mut self, order: &Value) -> Result<Value> {
+        self.tell(order).await?;
         self.answer().await
     }
 

@@ -1,6 +1,7 @@
 //! `marque who-can`, `can`, `records`, `trace`, `findings`, `status`, `views`.
 
 use marque_core::resource::{Action, ResourceId};
+use marque_engine::WitnessStatus;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -94,13 +95,14 @@ pub async fn status(context: &Context<'_>) -> Result<()> {
         for (name, value) in status.as_object().into_iter().flatten().filter(|(name, _)| *name != "witnesses") {
             output.line(format!("{name:<13} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
         }
-        for witness in status.get("witnesses").and_then(Value::as_array).into_iter().flatten() {
-            let how = match text(witness, "error") {
-                error if !error.is_empty() => output.paint(Tone::Bad, error),
-                _ if witness.get("at").is_none() => "not asked yet".to_owned(),
-                _ => format!("cosigned {} entries at {}", text(witness, "size"), text(witness, "at")),
+        let witnesses = status.get("witnesses").cloned().unwrap_or_default();
+        for witness in serde_json::from_value::<Vec<WitnessStatus>>(witnesses).unwrap_or_default() {
+            let how = match (witness.error, witness.size, witness.at) {
+                (Some(error), ..) => output.paint(Tone::Bad, error),
+                (None, Some(size), Some(at)) => format!("cosigned {size} entries at {at}"),
+                _ => "has not answered yet".to_owned(),
             };
-            output.line(format!("{:<13} {}  {how}", "witness", text(witness, "name")));
+            output.line(format!("{:<13} {}  {how}", "witness", witness.name));
         }
     });
     Ok(())

@@ -68,9 +68,17 @@ impl<'a> Reader<'a> {
     pub(super) fn first_at(&mut self, moment: Timestamp, covers: u64, before: bool) -> Result<u64> {
         let mut low = self.views.about(moment)?.min(covers);
         let mut high = covers;
+        // Where the first that is kept is, tells whether it can lie among those that were let go.
+        if low < self.pruned && self.pruned < covers {
+            if self.is_before(self.pruned, moment, before)? {
+                low = self.pruned.saturating_add(1);
+            } else {
+                high = self.pruned;
+            }
+        }
         // The views have the moments of some entries: it is near.
         let near = low.saturating_add(NEAR);
-        if near < covers && !self.is_before(near, moment, before)? {
+        if near < high && !self.is_before(near, moment, before)? {
             high = near;
         }
         while low < high {

@@ -19,17 +19,22 @@ pub(super) fn trace(engine: &Engine, views: &Views, bytes: &[u8]) -> Result<Trac
     let covers = views.index().covers();
     let Decoded { variants, complete } = variants(bytes, &Limits::default());
     let found = attribute(&variants, MOST_PRINTS, &mut Ledger { views, works: HashMap::new() })?;
+    // One lock, let go before anything else asks for it.
+    let (pruned, checkpoint) = {
+        let tiles = engine.tiles();
+        (tiles.pruned(), tiles.checkpoint()?)
+    };
     let mut trace = Trace {
         digest: sha256(bytes),
         class: found.class.into(),
         covers,
-        pruned: engine.tiles().pruned(),
+        pruned,
         complete,
         chains: Vec::new(),
         spans: Vec::new(),
         hints: Vec::new(),
         receipts: Vec::new(),
-        checkpoint: engine.tiles().checkpoint()?,
+        checkpoint,
     };
     let places = chains(engine, views, &found, &variants, &mut trace)?;
     trace.spans = spans(&found, &places);

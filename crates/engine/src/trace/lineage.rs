@@ -54,7 +54,8 @@ impl Engine {
         let whole = |chain: &&Chain| {
             chain.found.as_ref().is_some_and(|found| found.class == TraceClass::Exact && found.decoded.is_empty())
         };
-        let unknown = || EngineError::not_found("a record of exactly these bytes,", trace.digest);
+        let unknown =
+            || EngineError::Invalid(format!("no record has exactly the bytes of `{}`: nothing is stated of them", trace.digest));
         let chain = trace.chains.iter().find(whole).ok_or_else(unknown)?;
         let entry = self.views.raw(chain.entry)?.ok_or_else(|| EngineError::not_found("entry", chain.entry))?;
         let proof = chain.proof.as_ref().map(|proof| (proof.path.as_slice(), proof.checkpoint.as_str()));

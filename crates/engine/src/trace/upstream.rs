@@ -21,7 +21,8 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
     let Some(left) = steps.checked_sub(1) else { return Ok(Vec::new()) };
     let mut before: BTreeMap<u64, (Class, f64)> = BTreeMap::new();
     let mut note = |seq: u64, class: Class, score: f64| {
-        if seq < chain.entry {
+        // An answer is worked with while it still streams, so that its outcome may stand behind what was made of it.
+        if seq != chain.entry && seq < chain.entry.saturating_add(SOON) {
             let best = before.entry(seq).or_insert((class, score));
             *best = if best.0 >= class { *best } else { (class, score) };
         }
@@ -30,7 +31,7 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
         alike(views, content, &mut note)?;
     }
     for input in chain.artifact.iter().flat_map(|artifact| &artifact.inputs).filter_map(Committed::digest) {
-        for seq in views.index().with_digest(&input, MOST)? {
+        for seq in views.index().with_digest(&input, LOOKED_AT)? {
             note(seq, Class::Exact, 0.0);
         }
     }
@@ -42,8 +43,14 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
     }
     let mut found: Vec<Chain> = Vec::new();
     for (seq, (class, score)) in before.into_iter().rev() {
+        if found.len() >= MOST {
+            break;
+        }
+        if seq > chain.entry && views.record_with(seq)?.is_none_or(|row| row.seq >= chain.entry) {
+            continue;
+        }
         let Some(mut above) = engine.chain_at(views, seq)? else { continue };
-        if found.len() >= MOST || above.entry >= chain.entry || found.iter().any(|c| c.entry == above.entry) {
+        if above.entry >= chain.entry || found.iter().any(|c| c.entry == above.entry) {
             continue;
         }
         let side = if class == Class::None {
@@ -67,10 +74,10 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
 fn alike(views: &Views, content: &Content, note: &mut impl FnMut(u64, Class, f64)) -> Result<()> {
     let index = views.index();
     if let Some(digest) = content.exact.digest() {
-        index.with_digest(&digest, MOST)?.into_iter().for_each(|seq| note(seq, Class::Exact, 0.0));
+        index.with_digest(&digest, LOOKED_AT)?.into_iter().for_each(|seq| note(seq, Class::Exact, 0.0));
     }
     if let Some(digest) = content.normalised.digest().filter(|_| content.bytes >= LONG) {
-        index.with_normalised(&digest, MOST)?.into_iter().for_each(|seq| note(seq, Class::Normalised, 0.0));
+        index.with_normalised(&digest, LOOKED_AT)?.into_iter().for_each(|seq| note(seq, Class::Normalised, 0.0));
     }
     let mut scores: BTreeMap<u64, f64> = BTreeMap::new();
     let common = usize::try_from(COMMON).unwrap_or(usize::MAX);
@@ -89,6 +96,10 @@ fn alike(views: &Views, content: &Content, note: &mut impl FnMut(u64, Class, f64
 
 /// How many records above one are told.
 const MOST: usize = 5;
+/// How many entries with a text are looked at: the newest of them may all be later.
+const LOOKED_AT: usize = 64;
+/// How many entries after it was used an answer's outcome may stand.
+const SOON: u64 = 4096;
 /// How far up.
 const MOST_STEPS: usize = 3;
 /// Shorter texts are the same by chance once they are normalised.

@@ -58,7 +58,7 @@ pub struct WitnessReply {
     pub content_type: &'static str,
     /// The body.
     pub body: String,
-    /// What the people who run the witness should hear of: a log that showed two histories.
+    /// What the people who run the witness should hear of: a signed checkpoint that is not shown to continue what was cosigned.
     pub alarm: Option<String>,
 }
 
@@ -138,7 +138,7 @@ fn refused(refusal: &Refusal) -> WitnessReply {
     WitnessReply { status: refusal.status(), content_type: refusal.content_type(), body: refusal.body(), alarm: None }
 }
 
-/// A signed checkpoint that does not continue what was cosigned is evidence against the log: it is kept in the words.
+/// A signed checkpoint that does not continue what was cosigned may be evidence against the log: the words have all of it.
 fn alarm(request: &AddCheckpoint, refusal: &Refusal) -> Option<String> {
     let Refusal::Inconsistent(error) = refusal else { return None };
     let shown: Vec<String> = request.checkpoint.lines().map(|line| line.escape_debug().to_string()).collect();

@@ -9,13 +9,21 @@ mod authorities;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod erase;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod follow;
+#[cfg(test)]
 mod followers;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod manifest;
+#[cfg(test)]
+mod nodes;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
@@ -23,7 +31,13 @@ mod opening;
 #[cfg(test)]
 mod permits;
 #[cfg(test)]
+mod query;
+#[cfg(test)]
+mod receipts;
+#[cfg(test)]
 mod regressions;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]

@@ -13,17 +13,16 @@ use marque_core::time::Timestamp;
 use marque_core::when::When;
 use marque_engine::desired::Desired;
 use marque_engine::{
-    ActionRequest, ArtifactRequest, Caller, Engine, Entry, Exchange, Order, PruneRequest, Query, TokenType, Verdict, content,
-    sha256,
+    ActionRequest, ArtifactRequest, Engine, Entry, Exchange, Order, PruneRequest, Query, TokenType, Verdict, content, sha256,
 };
 use marque_ledger::leaf_hash;
 use marque_store::index::{Field, terms};
 use serde_json::json;
 
-use crate::world::{ADMIN, ALICE, Agent, BOB, LEAD, WORKER, World, answered, asks, call, person, resource, spiffe};
+use crate::world::{ADMIN, ALICE, Agent, BOB, LEAD, WORKER, World, answered, asks, call, person, request, resource, spiffe};
 
 /// The same numbers every time.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn below(&mut self, n: usize) -> usize {
@@ -44,7 +43,7 @@ impl Dice {
 
 /// What a busy world is made of.
 #[derive(Default)]
-struct Busy {
+pub(crate) struct Busy {
     tasks: Vec<Task>,
     tokens: Vec<(String, LeaseId)>,
     held: Vec<ElevationId>,
@@ -58,7 +57,7 @@ async fn happen(world: &World, lead: &Agent, worker: &Agent, busy: &mut Busy, di
         0 | 1 => {
             let actor = if dice.one_in(2) { LEAD } else { WORKER };
             let by = if dice.one_in(2) { &world.alice } else { &world.bob };
-            busy.tasks.push(engine.start_task(by, crate::world::request(actor, None)).await.unwrap());
+            busy.tasks.push(engine.start_task(by, request(actor, None)).await.unwrap());
         }
         2 | 3 => {
             let Some(task) = dice.pick(&busy.tasks) else { return };
@@ -113,11 +112,11 @@ async fn happen(world: &World, lead: &Agent, worker: &Agent, busy: &mut Busy, di
     }
 }
 
-async fn busy(seed: u64) -> (World, Busy) {
+pub(crate) async fn busy(seed: u64) -> (World, Busy) {
     let world = World::start().await;
     let (lead, worker) = (world.agent(LEAD).await, world.agent(WORKER).await);
     let (mut busy, mut dice) = (Busy::default(), Dice(seed));
-    for _ in 0..150 {
+    for _ in 0..250 {
         happen(&world, &lead, &worker, &mut busy, &mut dice).await;
     }
     if let Some(task) = busy.tasks.first() {
@@ -131,7 +130,7 @@ async fn busy(seed: u64) -> (World, Busy) {
 }
 
 /// All pages of a question, put together.
-fn pages(engine: &Engine, query: &Query) -> Vec<Entry> {
+pub(crate) fn pages(engine: &Engine, query: &Query) -> Vec<Entry> {
     let (mut query, mut all) = (query.clone(), Vec::new());
     loop {
         let page = engine.query(&query).unwrap();
@@ -146,16 +145,16 @@ fn pages(engine: &Engine, query: &Query) -> Vec<Entry> {
     }
 }
 
-fn indices(entries: &[Entry]) -> Vec<u64> {
+pub(crate) fn indices(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.index).collect()
 }
 
-fn oldest_first() -> Query {
+pub(crate) fn oldest_first() -> Query {
     Query { order: Some(Order::Asc), limit: Some(1000), ..Query::default() }
 }
 
 /// Every event, opened: held against the published log, entry by entry.
-fn scan(world: &World) -> Vec<Event> {
+pub(crate) fn scan(world: &World) -> Vec<Event> {
     let entries = pages(&world.engine, &oldest_first());
     let published = world.entries();
     assert_eq!(entries.len(), published.len(), "all of the log");
@@ -191,7 +190,7 @@ fn digests(event: &Event) -> Vec<Digest> {
 }
 
 /// What a scan of everything finds.
-fn expected(events: &[Event], query: &Query) -> Vec<u64> {
+pub(crate) fn expected(events: &[Event], query: &Query) -> Vec<u64> {
     let mut below: BTreeMap<TaskId, Vec<TaskId>> = BTreeMap::new();
     for event in events {
         if let Body::TaskStarted { task } | Body::ElevationApproved { task, .. } = &event.what {
@@ -230,7 +229,7 @@ fn expected(events: &[Event], query: &Query) -> Vec<u64> {
 }
 
 /// A question with some of what some entries have, so that most find something.
-fn question(events: &[Event], busy: &Busy, dice: &mut Dice) -> Query {
+pub(crate) fn question(events: &[Event], busy: &Busy, dice: &mut Dice) -> Query {
     let mut query = Query { below: dice.one_in(2), ..Query::default() };
     let mut of = &events[dice.below(events.len())];
     for (field, value) in facts(of) {
@@ -333,24 +332,22 @@ async fn times_are_exact_in_a_long_log() {
     assert_eq!(all.len(), 4500);
     let moments: BTreeSet<Timestamp> = all.iter().map(|entry| entry.event.as_ref().unwrap().ts).collect();
     assert_eq!(moments.len(), 3);
-    let from = |entries: &[Entry], fits: &dyn Fn(Timestamp) -> bool| {
-        let fitting = entries.iter().filter(|entry| fits(entry.event.as_ref().unwrap().ts));
-        fitting.map(|entry| entry.index).collect::<Vec<_>>()
-    };
+    let whole = pages(&world.engine, &oldest_first());
+    let few = |query: &Query| indices(&world.engine.query(&Query { limit: Some(3), ..query.clone() }).unwrap().entries);
     for published in [false, true] {
         if published {
             world.publish();
         }
-        for moment in &moments {
-            for exact in [-1, 0, 1].map(|d| Timestamp::from_micros(moment.micros() + d)) {
-                for kind in [kind.clone(), None] {
-                    let plain = kind.is_none();
-                    let whole = if plain { pages(&world.engine, &oldest_first()) } else { all.clone() };
-                    let since = Query { kind: kind.clone(), since: Some(When::At(exact)), ..oldest_first() };
-                    assert_eq!(indices(&pages(&world.engine, &since)), from(&whole, &|ts| ts >= exact));
-                    let until = Query { kind, until: Some(When::At(exact)), ..oldest_first() };
-                    assert_eq!(indices(&pages(&world.engine, &until)), from(&whole, &|ts| ts < exact));
-                }
+        for exact in moments.iter().flat_map(|at| [-1, 0, 1].map(|d| Timestamp::from_micros(at.micros() + d))) {
+            for (kind, of) in [(kind.clone(), &all), (None, &whole)] {
+                let early = |entry: &&Entry| entry.event.as_ref().unwrap().ts < exact;
+                // The first three since then, and the last three until then.
+                let since = Query { kind: kind.clone(), since: Some(When::At(exact)), ..oldest_first() };
+                let expected: Vec<u64> = of.iter().filter(|entry| !early(entry)).take(3).map(|entry| entry.index).collect();
+                assert_eq!(few(&since), expected);
+                let until = Query { kind, until: Some(When::At(exact)), ..Query::default() };
+                let expected: Vec<u64> = of.iter().rev().filter(early).take(3).map(|entry| entry.index).collect();
+                assert_eq!(few(&until), expected);
             }
         }
     }
@@ -411,278 +408,6 @@ async fn a_task_is_asked_for_with_what_hangs_from_it() {
     assert!(world.engine.credentials_of(TaskId::from_bytes([1; 16]), true).is_err());
 }
 
-#[tokio::test]
-async fn a_credential_has_a_history() {
-    let world = World::start().await;
-    let lead = world.agent(LEAD).await;
-    let task = world.task(LEAD, None).await;
-    let lease = world.token(&lead, &task).await.lease;
-    let other = world.token(&lead, &task).await.lease;
-    for n in 0..5 {
-        world.permit(call(lease.id, "tool:crm/find", json!({ "n": n }))).await.settle(answered()).unwrap();
-    }
-    world.denied(call(lease.id, "tool:crm/drop", json!({}))).await;
-    world.permit(call(other.id, "tool:crm/find", json!({}))).await.settle(answered()).unwrap();
-    world.flush().await;
-
-    let history = world.engine.credential_history(lease.id, None, None).unwrap();
-    assert_eq!((&history.lease, history.uses, &history.ended, history.next), (&lease, 6, &None, None));
-    let effects: Vec<_> = history.records.iter().map(|r| (r.effect.as_str(), r.outcome.is_some())).collect();
-    assert_eq!(effects[..2], [("deny", false), ("allow", true)], "the newest first");
-    let issued = &scan(&world)[usize::try_from(history.issued).unwrap()];
-    assert!(matches!(&issued.what, Body::LeaseIssued { lease: l } if l.id == lease.id), "{issued:?}");
-    // Page by page, each use once.
-    let mut seen = Vec::new();
-    let mut before = None;
-    loop {
-        let page = world.engine.credential_history(lease.id, before, Some(4)).unwrap();
-        assert_eq!(page.uses, 6);
-        seen.extend(page.records);
-        before = page.next;
-        if before.is_none() {
-            break;
-        }
-    }
-    assert_eq!(seen, history.records);
-    assert!(world.engine.credential_history(LeaseId::from_bytes([1; 16]), None, None).is_err());
-
-    // The end of its task ends it, and says where; before that its time had not come.
-    world.advance(10);
-    world.engine.revoke(&world.bob, Target::Owner(person(ALICE)), "she left").await.unwrap();
-    let ended = world.engine.credential_history(lease.id, None, None).unwrap().ended.unwrap();
-    assert_eq!(
-        (ended.kind.as_str(), ended.by, ended.said.as_deref()),
-        ("revoked", Some(By::Person(person(BOB))), Some("she left"))
-    );
-    let entry = &scan(&world)[usize::try_from(ended.entry.unwrap()).unwrap()];
-    assert!(matches!(&entry.what, Body::Revoked { target: Target::Owner(_), .. }), "{entry:?}");
-    assert_eq!(entry.ts, ended.at);
-    // What ended before stays so when its time is over.
-    world.advance(3600);
-    world.engine.tick().await.unwrap();
-    assert_eq!(world.engine.credential_history(lease.id, None, None).unwrap().ended.unwrap().kind, "revoked");
-}
-
-#[tokio::test]
-async fn a_credential_ends_with_its_time_or_its_task() {
-    let world = World::start().await;
-    let lead = world.agent(LEAD).await;
-    let task = world.task(LEAD, None).await;
-    let lease = world.token(&lead, &task).await.lease;
-    let ended = |id| world.engine.credential_history(id, None, None).unwrap().ended;
-    world.advance(299);
-    assert_eq!(ended(lease.id), None);
-    world.advance(1);
-    let expired = ended(lease.id).unwrap();
-    assert_eq!((expired.kind.as_str(), expired.at, expired.entry), ("expired", lease.expires, None));
-    let second = world.token(&lead, &task).await.lease;
-    world.engine.finish_task(&world.alice, task.id).await.unwrap();
-    let finished = ended(second.id).unwrap();
-    assert_eq!((finished.kind.as_str(), finished.by), ("task_finished", Some(By::Person(person(ALICE)))));
-    assert_eq!(ended(lease.id).unwrap().kind, "expired", "what came later did not end it");
-}
-
-/// Who had access is asked of the policies, the tasks and the credentials of then.
-#[tokio::test]
-async fn access_is_as_it_was() {
-    let world = World::empty().await;
-    let tool = "tool:crm/find".parse().unwrap();
-    let access = |moment: Timestamp| world.engine.access_at(marque_core::resource::Action::Invoke, &tool, moment).unwrap();
-    let now = |seconds: i64| {
-        let now = world.engine.now();
-        world.advance(seconds);
-        now
-    };
-    let names = |moment: Timestamp| access(moment).could.iter().map(|a| a.identity.short().to_owned()).collect::<Vec<_>>();
-    let tasks = |moment: Timestamp| access(moment).had.iter().map(|h| (h.task, h.leases.len())).collect::<Vec<_>>();
-
-    let at_first = now(10);
-    world.engine.apply(&world.admin, &crate::world::manifest()).await.unwrap();
-    let applied = now(10);
-    let lead = world.agent(LEAD).await;
-    let task = world.task(LEAD, None).await;
-    let started = now(10);
-    let lease = world.token(&lead, &task).await.lease;
-    let issued = now(10);
-    // A policy that no longer lets anyone.
-    let mut closed = crate::world::manifest();
-    closed.policies.push(crate::world::policy(
-        "closed.cedar",
-        r#"@id("closed") forbid (principal, action == Marque::Action::"invoke", resource is Marque::Tool);"#,
-    ));
-    world.engine.apply(&world.admin, &closed).await.unwrap();
-    let forbidden = now(10);
-    world.engine.apply(&world.admin, &crate::world::manifest()).await.unwrap();
-    let reopened = now(10);
-    world.engine.revoke(&world.admin, Target::Lease(lease.id), "test").await.unwrap();
-    let without_lease = now(10);
-    world.engine.revoke(&world.admin, Target::Identity(spiffe(LEAD)), "test").await.unwrap();
-    let suspended = now(10);
-    world.engine.move_identity(&world.admin, LEAD, marque_core::identity::Lifecycle::Active, "again").await.unwrap();
-    let active = now(10);
-
-    let first = access(at_first);
-    assert!(!first.registered && first.could.is_empty() && first.had.is_empty());
-    assert_eq!((names(applied), tasks(applied)), (vec![LEAD.to_owned(), WORKER.to_owned()], vec![]));
-    assert_eq!(tasks(started), [(task.id, 0)]);
-    assert_eq!(tasks(issued), [(task.id, 1)]);
-    assert_eq!(access(issued).had[0].leases[0].lease, lease.id);
-    assert_eq!((names(forbidden), tasks(forbidden)), (vec![], vec![]));
-    assert_eq!(tasks(reopened), [(task.id, 1)]);
-    assert_eq!(tasks(without_lease), [(task.id, 0)]);
-    assert_eq!((names(suspended), tasks(suspended)), (vec![WORKER.to_owned()], vec![]));
-    // An identity that is active again has no more than it may have: its task stays dead.
-    assert_eq!((names(active), tasks(active)), (vec![LEAD.to_owned(), WORKER.to_owned()], vec![]));
-    assert_ne!(access(issued).policy, access(forbidden).policy);
-    assert_eq!(access(issued).policy, access(reopened).policy);
-    assert!(access(issued).same_rules);
-    // What happened at the very moment counts, and nothing after it.
-    assert_eq!(access(issued).entries, access(Timestamp::from_micros(issued.micros() + 9_000_000)).entries);
-    // Time alone ends what it ends.
-    assert_eq!(tasks(Timestamp::from_micros(reopened.micros() - 1)), tasks(forbidden), "before the policy was changed back");
-    // The present is one of the moments.
-    let here = access(world.engine.now());
-    assert_eq!(here.could, world.engine.who_can(marque_core::resource::Action::Invoke, &tool).unwrap());
-    let tomorrow = Timestamp::from_micros(world.engine.now().micros() + 1);
-    assert!(world.engine.access_at(marque_core::resource::Action::Invoke, &tool, tomorrow).is_err());
-}
-
-/// A budget that is used up grants nothing any more, and an approval is for one call.
-#[tokio::test]
-async fn access_ends_with_the_budget() {
-    let world = World::start().await;
-    let tool = "tool:crm/find".parse().unwrap();
-    let had = |moment: Timestamp| {
-        let access = world.engine.access_at(marque_core::resource::Action::Invoke, &tool, moment).unwrap();
-        access.had.iter().map(|h| h.calls_left).collect::<Vec<_>>()
-    };
-    let lead = world.agent(LEAD).await;
-    let request = marque_engine::TaskRequest { calls: Some(2), ..crate::world::request(LEAD, None) };
-    let task = world.engine.start_task(&world.alice, request).await.unwrap();
-    let lease = world.token(&lead, &task).await.lease.id;
-    let mut moments = Vec::new();
-    for n in 0..2 {
-        moments.push(world.engine.now());
-        world.advance(1);
-        world.permit(call(lease, "tool:crm/find", json!({ "n": n }))).await.settle(answered()).unwrap();
-    }
-    moments.push(world.engine.now());
-    world.advance(1);
-    assert_eq!(moments.into_iter().map(had).collect::<Vec<_>>(), [vec![Some(2)], vec![Some(1)], vec![]]);
-}
-
-#[tokio::test]
-async fn an_approval_is_access_to_one_call() {
-    let world = World::start().await;
-    let lead = world.agent(LEAD).await;
-    let task = world.task(LEAD, None).await;
-    let lease = world.token(&lead, &task).await.lease.id;
-    let request = call(lease, "tool:mail/send", json!({ "to": "bob" }));
-    let held = world.held(request.clone()).await;
-    let before = world.engine.now();
-    world.advance(1);
-    let approved = world.engine.approve(&world.bob, held).await.unwrap().task.unwrap();
-    let then = world.engine.now();
-    world.advance(1);
-    world.permit(request).await.settle(answered()).unwrap();
-    let after = world.engine.now();
-    let tool = "tool:mail/send".parse().unwrap();
-    let had = |moment: Timestamp| {
-        let access = world.engine.access_at(marque_core::resource::Action::Invoke, &tool, moment).unwrap();
-        access.had.iter().map(|h| (h.task, h.effect.as_str(), h.leases.len())).collect::<BTreeSet<_>>()
-    };
-    let with_approval = (task.id, "hold", 1);
-    assert_eq!(had(before), BTreeSet::from([with_approval]));
-    assert_eq!(had(then), BTreeSet::from([with_approval, (approved.id, "allow", 1)]));
-    assert_eq!(had(after), BTreeSet::from([with_approval]), "it was used");
-}
-
-async fn collect(engine: &Arc<Engine>, query: &Query, from: u64) -> Vec<Entry> {
-    let mut follow = engine.follow(query, from).unwrap();
-    let mut all = Vec::new();
-    while follow.position() < engine.log_size() {
-        // Whatever is left may hold nothing that matches.
-        tokio::select! {
-            biased;
-            more = follow.next() => all.extend(more.unwrap()),
-            () = until_idle(engine) => break,
-        }
-    }
-    all
-}
-
-/// Long enough for everything that is durable to be looked at.
-async fn until_idle(_: &Arc<Engine>) {
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-}
-
-/// In order, none left out and none twice, also while others write.
-#[tokio::test]
-async fn following_misses_nothing() {
-    let world = World::start().await;
-    let start = world.engine.log_size();
-    let mut follow = world.engine.follow(&Query::default(), start).unwrap();
-    let engine = Arc::clone(&world.engine);
-    let reader = tokio::spawn(async move {
-        let mut seen = Vec::new();
-        while seen.len() < 400 {
-            seen.extend(follow.next().await.unwrap());
-        }
-        drop(engine);
-        seen
-    });
-    let writers: Vec<_> = (0..4)
-        .map(|writer| {
-            let (engine, by) = (Arc::clone(&world.engine), world.alice.clone());
-            tokio::spawn(async move {
-                for n in 0..100 {
-                    engine.record_read(&by, &format!("{writer}: {n}"), n).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    let seen = reader.await.unwrap();
-    assert_eq!(indices(&seen), (start..start + 400).collect::<Vec<_>>());
-    assert_eq!(seen, pages(&world.engine, &Query { from: Some(start), ..oldest_first() }));
-}
-
-#[tokio::test]
-async fn what_is_followed_matches_as_what_is_asked() {
-    let (world, busy) = busy(7).await;
-    let mut dice = Dice(77);
-    let events = scan(&world);
-    for _ in 0..12 {
-        let query = Query { since: None, until: None, before: None, ..question(&events, &busy, &mut dice) };
-        let from = query.from.unwrap_or(0);
-        // Of a task, what hangs from it counts from its beginning.
-        let expected = expected(&events, &query);
-        assert_eq!(indices(&collect(&world.engine, &query, from).await), expected, "{query:?}");
-    }
-}
-
-/// A task that begins while its parent is followed is followed too.
-#[tokio::test]
-async fn following_a_task_learns_of_those_below_it() {
-    let world = World::start().await;
-    let lead = world.agent(LEAD).await;
-    let root = world.task(LEAD, None).await;
-    let query = Query { task: Some(root.id), ..Query::default() };
-    let mut follow = world.engine.follow(&query, world.engine.log_size()).unwrap();
-    let worker = world.agent(WORKER).await;
-    let own = world.token(&lead, &root).await;
-    let exchange = Exchange { actor: Some(world.jwt(&worker).await), ..asks(&worker, &own.token, TokenType::AccessToken) };
-    let child = world.engine.exchange(exchange).await.unwrap();
-    world.permit(call(child.lease.id, "tool:crm/find", json!({}))).await.settle(answered()).unwrap();
-    let mut kinds = Vec::new();
-    while kinds.len() < 4 {
-        kinds.extend(follow.next().await.unwrap().into_iter().map(|entry| entry.event.unwrap().what.kind()));
-    }
-    assert_eq!(kinds, ["lease_issued", "task_started", "lease_issued", "decided"]);
-}
-
 /// Erased data is said to be erased, and is found by what is left of it.
 #[tokio::test]
 async fn what_was_erased_is_said_to_be() {
@@ -739,10 +464,13 @@ async fn what_was_let_go_is_counted() {
         assert!(page.pruned > 400 && page.entries.iter().all(|entry| entry.event.is_some()));
         assert!(page.entries[0].index == 0, "what the state rests on is kept");
         let found = world.engine.query(&by_alice).unwrap();
-        assert!(!found.entries.is_empty() && found.entries.iter().all(|entry| entry.index >= 512));
+        // The log's own files may still tell that there was one: then that is all that is told of it.
+        assert!(found.entries.iter().all(|entry| entry.pruned == (entry.index < 512) && entry.event.is_none() == entry.pruned));
         assert_eq!(found.pruned, page.pruned, "among these may be some of hers");
         let later = world.engine.query(&Query { from: Some(512), ..by_alice.clone() }).unwrap();
-        assert_eq!((later.pruned, later.entries), (0, found.entries));
+        let kept: Vec<_> = found.entries.into_iter().filter(|entry| !entry.pruned).collect();
+        assert!(!kept.is_empty());
+        assert_eq!((later.pruned, later.entries), (0, kept));
         let since = world.engine.query(&Query { since: Some(When::At(now)), ..oldest_first() }).unwrap();
         assert_eq!((since.pruned, since.entries[0].index), (0, size - 1), "their time is over");
         let until = world.engine.query(&Query { until: Some(When::At(now)), ..oldest_first() }).unwrap();
@@ -751,6 +479,7 @@ async fn what_was_let_go_is_counted() {
     // Whoever follows from there is told, and not led past it.
     let mut follow = world.engine.follow(&Query::default(), 300).unwrap();
     assert!(follow.next().await.is_err());
+    assert_eq!(follow.position(), 300);
 }
 
 /// Reading the log is in the log, with who read; what they asked is theirs, and no reader of the leaves sees it.
@@ -767,7 +496,6 @@ async fn reading_is_an_event() {
     let leaf = &world.entries()[usize::try_from(entry.index).unwrap()];
     let leaf = String::from_utf8(leaf.clone()).unwrap();
     assert!(leaf.contains("commit:") && !leaf.contains("alice") && !leaf.contains("bob"), "{leaf}");
-    let _: &Caller = &world.admin;
     assert!(world.engine.is_known(&person(ADMIN)) && !world.engine.is_known(&person("eve@example.com")));
 }
 

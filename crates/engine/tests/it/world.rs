@@ -18,8 +18,8 @@ use marque_core::time::Timestamp;
 use marque_core::{Digest, PersonId};
 use marque_engine::desired::{Desired, IdentitySpec, PolicyText};
 use marque_engine::{
-    ActionRequest, Caller, Clock, Engine, Env, Exchange, Exchanged, IssuedX509, Observed, Options, Permit, State, SystemEntropy,
-    TaskRequest, TokenType, Verdict, Workload, sha256, start_time,
+    ActionRequest, Caller, Clock, Engine, Env, Exchange, Exchanged, IssuedX509, Observed, Options, Permit, Retention, State,
+    SystemEntropy, TaskRequest, TokenType, Verdict, Workload, sha256, start_time,
 };
 use marque_ledger::{LogFiles, Verifier, verify_log};
 use serde_json::Value;
@@ -78,13 +78,23 @@ impl Closed {
     }
 
     pub(crate) async fn try_open(&self) -> Result<Arc<Engine>, marque_engine::EngineError> {
+        self.try_open_keeping(None).await
+    }
+
+    /// With a rule of retention.
+    pub(crate) async fn try_open_keeping(&self, retention: Option<Retention>) -> Result<Arc<Engine>, marque_engine::EngineError> {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
+        let options = Options { retention, ..options };
         Engine::open(&self.root(), Env { clock, entropy: Arc::new(SystemEntropy) }, options).await
     }
 
     pub(crate) async fn open(self) -> World {
-        let engine = self.try_open().await.unwrap();
+        self.open_keeping(None).await
+    }
+
+    pub(crate) async fn open_keeping(self, retention: Option<Retention>) -> World {
+        let engine = self.try_open_keeping(retention).await.unwrap();
         let [admin, alice, bob] = [ADMIN, ALICE, BOB].map(|name| Caller::Person(person(name)));
         World { engine, admin, alice, bob, closed: self }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use super::catalog::MAX_LIST;
+use crate::contents::{is_stream, messages};
 use crate::reply::{self, Answer, body};
 use crate::upstream::UpstreamResponse;
 
@@ -43,17 +44,8 @@ fn shown(asked: &Asked, tool: &Value) -> bool {
 
 /// The one answer in a response, whether it came as JSON or as an event stream.
 pub fn single_message(headers: &HeaderMap, bytes: &[u8]) -> Option<Value> {
-    let is_stream = headers.get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).is_some_and(|t| t.starts_with("text/event-stream"));
-    if !is_stream {
-        return serde_json::from_slice(bytes).ok();
-    }
-    let text = std::str::from_utf8(bytes).ok()?.replace("\r\n", "\n");
-    let events = text.split("\n\n").map(|event| {
-        let data = event.lines().filter_map(|l| l.strip_prefix("data:")).map(|d| d.strip_prefix(' ').unwrap_or(d));
-        data.collect::<Vec<_>>().join("\n")
-    });
-    let messages = events.filter_map(|data| serde_json::from_str::<Value>(&data).ok());
-    messages.into_iter().find(|m| m.get("id").is_some() && m.get("method").is_none())
+    let is_answer = |m: &Value| !is_stream(headers) || (m.get("id").is_some() && m.get("method").is_none());
+    messages(headers, bytes).into_iter().find(is_answer)
 }
 
 #[cfg(test)]

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, request};
 use marque_core::Digest;
-use marque_core::id::LeaseId;
-use marque_core::record::{Content, Ending, Outcome};
+use marque_core::id::{LeaseId, RecordId};
+use marque_core::record::{Ending, Outcome};
 use marque_core::resource::{Action, ResourceId, ResourceKind};
-use marque_engine::{ActionRequest, Engine, EngineError, Passage, Verdict, content, sha256};
+use marque_engine::{ActionRequest, Engine, EngineError, Passage, Verdict};
 use serde_json::{Value, json};
 
+use crate::contents;
 use crate::forward::{Right, carry};
 use crate::reply::{self, Answer, Refusal, code};
 use crate::upstream::{Message, Upstreams};
@@ -148,7 +149,7 @@ impl Mcp {
             return unknown(name);
         };
         let definition = self.catalog.definition(&asked.engine, &self.upstreams, &asked.service, &tool).await;
-        let request = asked.request(Action::Invoke, tool, parsed, definition);
+        let request = asked.request(Action::Invoke, tool, parsed, definition).await;
         match asked.engine.authorize(request).await {
             Ok(Verdict::Deny { record, reasons }) => {
                 Refusal { record, elevation: None, reasons: &reasons }.tool_result(parsed.id(), parsed.modern)
@@ -162,7 +163,7 @@ impl Mcp {
     }
 
     async fn read(&self, asked: &Asked, passage: Passage, parsed: &Parsed<'_>) -> Answer {
-        let request = asked.request(Action::Read, asked.service.clone(), parsed, None);
+        let request = asked.request(Action::Read, asked.service.clone(), parsed, None).await;
         let (record, elevation, reasons) = match asked.engine.authorize(request).await {
             Ok(Verdict::Proceed(permit)) => return self.go_on(asked, &passage, parsed, Right::Permit(permit)).await,
             Ok(Verdict::Deny { record, reasons }) => (record, None, reasons),
@@ -170,17 +171,22 @@ impl Mcp {
             Err(error) => return refused(&error, parsed),
         };
         let refusal = Refusal { record, elevation, reasons: &reasons };
-        reply::error(StatusCode::OK, parsed.id(), code::DENIED, &refusal.text(), refusal.data())
+        reply::mark(reply::error(StatusCode::OK, parsed.id(), code::DENIED, &refusal.text(), refusal.data()), record)
     }
 
     /// Forwards what has been permitted and carries the answer back.
     async fn go_on(&self, asked: &Asked, passage: &Passage, parsed: &Parsed<'_>, right: Right) -> Answer {
+        let record = right.record();
+        let marked = |answer: Answer| match record {
+            Some(record) => reply::mark(answer, record),
+            None => answer,
+        };
         let sent = tokio::select! {
             sent = self.upstreams.send(&asked.engine, asked.message(Some(passage)), &right) => sent,
             () = right.ended(&asked.engine) => {
                 right.settle(Outcome { ending: Ending::Cut, status: 0, response: None, bytes: 0, contents: Vec::new() });
                 let why = "the authority for this call was revoked while the upstream was silent";
-                return reply::error(StatusCode::FORBIDDEN, parsed.id(), code::DENIED, why, Value::Null);
+                return marked(reply::error(StatusCode::FORBIDDEN, parsed.id(), code::DENIED, why, Value::Null));
             }
         };
         match sent {
@@ -193,7 +199,7 @@ impl Mcp {
                     bytes: 0,
                     contents: Vec::new(),
                 });
-                reply::error(StatusCode::BAD_GATEWAY, parsed.id(), code::UPSTREAM, &error.to_string(), Value::Null)
+                marked(reply::error(StatusCode::BAD_GATEWAY, parsed.id(), code::UPSTREAM, &error.to_string(), Value::Null))
             }
         }
     }
@@ -219,39 +225,43 @@ impl Asked {
         }
     }
 
-    fn request(&self, action: Action, resource: ResourceId, parsed: &Parsed<'_>, definition: Option<Digest>) -> ActionRequest {
-        let arguments = match action {
-            Action::Invoke => parsed.params.get("arguments").cloned().unwrap_or(Value::Null),
-            _ => parsed.params.clone(),
+    async fn request(
+        &self,
+        action: Action,
+        resource: ResourceId,
+        parsed: &Parsed<'_>,
+        definition: Option<Digest>,
+    ) -> ActionRequest {
+        let (arguments, at) = match action {
+            Action::Invoke => (parsed.params.get("arguments").cloned().unwrap_or(Value::Null), "/params/arguments"),
+            _ => (parsed.params.clone(), "/params"),
         };
-        let mut contents = Vec::new();
-        texts(&arguments, "/params/arguments", &mut contents);
+        let (arguments, request, contents) = contents::requested(arguments, at, self.body.clone()).await;
         ActionRequest {
             lease: self.lease,
             action,
             resource,
             arguments,
-            request: sha256(&self.body),
+            request,
             contents,
             protocol: format!("mcp {}", parsed.method),
             definition,
             correlation: correlation(&self.parts.headers, parsed),
-            causes: Vec::new(),
+            causes: causes(&self.parts.headers),
         }
     }
 }
 
-/// The digests of every text that a call carries, so that a file it wrote can be traced: each string long enough to
-/// tell one output from another.
-fn texts(value: &Value, at: &str, out: &mut Vec<Content>) {
-    match value {
-        Value::String(text) if text.len() >= MIN_TEXT && out.len() < MAX_TEXTS => out.push(content(at, text.as_bytes())),
-        Value::Array(list) => list.iter().enumerate().for_each(|(n, v)| texts(v, &format!("{at}/{n}"), out)),
-        Value::Object(map) => {
-            map.iter().for_each(|(k, v)| texts(v, &format!("{at}/{}", k.replace('~', "~0").replace('/', "~1")), out))
+/// The records that a caller says its request carries on: `marque-cause: rec_…, rec_…`. What is no identifier is passed over.
+fn causes(headers: &HeaderMap) -> Vec<RecordId> {
+    let lines = headers.get_all(CAUSE_HEADER).iter().filter_map(|value| value.to_str().ok());
+    let mut causes: Vec<RecordId> = Vec::new();
+    for cause in lines.flat_map(|line| line.split(',')).filter_map(|id| id.trim().parse().ok()) {
+        if causes.len() < MAX_CAUSES && !causes.contains(&cause) {
+            causes.push(cause);
         }
-        _ => {}
     }
+    causes
 }
 
 /// What the caller's own trace calls a request: its W3C `traceparent`, or else the JSON-RPC identifier.
@@ -290,6 +300,6 @@ pub fn foreign_origin(headers: &HeaderMap) -> bool {
     headers.get_all(http::header::ORIGIN).iter().any(|o| !o.to_str().is_ok_and(local))
 }
 
-const MIN_TEXT: usize = 16;
-const MAX_TEXTS: usize = 64;
 const MAX_CORRELATION: usize = 128;
+const CAUSE_HEADER: &str = "marque-cause";
+const MAX_CAUSES: usize = 8;

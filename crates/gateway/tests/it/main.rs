@@ -17,6 +17,8 @@ mod stdio;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod texts;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod wire;

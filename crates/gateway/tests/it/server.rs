@@ -40,6 +40,8 @@ pub(crate) enum Mode {
     Open,
     /// The same, but it breaks off then.
     Dies,
+    /// With an event stream that has the whole result, and breaks off behind it when it is released.
+    Torn,
     /// Not at all until it is released.
     Stalls,
 }
@@ -68,6 +70,7 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     tools: Mutex<Vec<Value>>,
     mode: Mutex<Mode>,
+    text: Mutex<String>,
     legacy: AtomicBool,
     sessions: AtomicUsize,
     left: AtomicUsize,
@@ -90,6 +93,7 @@ impl Server {
             seen: Mutex::default(),
             tools: Mutex::new(tools),
             mode: Mutex::new(Mode::Json),
+            text: Mutex::new("found".to_owned()),
             legacy: AtomicBool::new(false),
             sessions: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
@@ -112,6 +116,11 @@ impl Server {
 
     pub(crate) fn mode(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
+    }
+
+    /// What its tools answer from now on.
+    pub(crate) fn says(&self, text: &str) {
+        text.clone_into(&mut self.shared.text.lock().unwrap());
     }
 
     /// Whether it wants sessions, as servers did before 2026-07-28.
@@ -181,10 +190,11 @@ impl Shared {
         let http = parts.method.clone();
         self.seen.lock().unwrap().push(Seen { http: parts.method, headers: parts.headers, body, rpc: rpc.clone(), tool });
         if http == Method::GET {
-            return self.open(false);
+            return self.open(FIRST.to_owned(), false);
         }
         let Some(id) = message.get("id") else { return json_answer(202, String::new()) };
         let mode = *self.mode.lock().unwrap();
+        let text = self.text.lock().unwrap().clone();
         match rpc.as_str() {
             "initialize" => {
                 let session = format!("session-{}", self.sessions.fetch_add(1, Ordering::SeqCst));
@@ -200,26 +210,26 @@ impl Shared {
                 result(mode, id, &list)
             }
             "tools/call" => match mode {
-                Mode::Open => self.open(false),
-                Mode::Dies => self.open(true),
+                Mode::Open => self.open(FIRST.to_owned(), false),
+                Mode::Dies => self.open(FIRST.to_owned(), true),
+                Mode::Torn => self.open(format!("data: {}\n\n", message(id, &found(&text))), true),
                 Mode::Stalls => {
                     self.release.notified().await;
-                    result(Mode::Json, id, &found("found"))
+                    result(Mode::Json, id, &found(&text))
                 }
                 Mode::Long => result(mode, id, &found(&"x".repeat(1 << 20))),
-                Mode::Json | Mode::Events => result(mode, id, &found("found")),
+                Mode::Json | Mode::Events => result(mode, id, &found(&text)),
             },
             _ => result(mode, id, &json!({})),
         }
     }
 
     /// An event stream of two pieces, the second when it is released.
-    fn open(self: &Arc<Self>, dies: bool) -> Answer {
+    fn open(self: &Arc<Self>, first: String, dies: bool) -> Answer {
         let (tx, rx) = mpsc::channel::<Piece>(4);
         let shared = Arc::clone(self);
         tokio::spawn(async move {
-            let piece = |text: &'static str| -> Piece { Ok(Frame::data(Bytes::from_static(text.as_bytes()))) };
-            let _ = tx.send(piece(FIRST)).await;
+            let _ = tx.send(Ok(Frame::data(Bytes::from(first)))).await;
             tokio::select! {
                 () = shared.release.notified() => {}
                 () = tx.closed() => {
@@ -227,7 +237,8 @@ impl Shared {
                     return;
                 }
             }
-            let _ = tx.send(if dies { Err(Broken) } else { piece(LAST) }).await;
+            let last = Frame::data(Bytes::from_static(LAST.as_bytes()));
+            let _ = tx.send(if dies { Err(Broken) } else { Ok(last) }).await;
         });
         answer(200, "text/event-stream", Pieces(rx).boxed())
     }
@@ -237,8 +248,12 @@ fn found(text: &str) -> Value {
     json!({ "content": [{ "type": "text", "text": text }], "resultType": "complete" })
 }
 
+fn message(id: &Value, result: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
+}
+
 fn result(mode: Mode, id: &Value, result: &Value) -> Answer {
-    let message = json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string();
+    let message = message(id, result);
     if mode == Mode::Events {
         let events = format!(": hello\n\n{FIRST}event: message\ndata: {message}\n\n");
         return answer(200, "text/event-stream", whole(events));

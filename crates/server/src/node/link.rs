@@ -112,8 +112,10 @@ impl Link {
             Err(_) => Err(self.unreachable(&late)),
         };
         if matches!(answered, Err(LinkError::Unreachable { .. })) {
-            // Whoever comes next tries anew.
-            *self.sender.lock().await = None;
+            // Whoever comes next tries anew. If it is locked, somebody does already.
+            if let Ok(mut kept) = self.sender.try_lock() {
+                *kept = None;
+            }
         }
         let (status, body) = answered?;
         if status == StatusCode::NO_CONTENT {
@@ -146,6 +148,16 @@ impl Link {
         if let Some(sender) = kept.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection comes about");
+        let sender = match tokio::time::timeout(CONNECT, self.connect()).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(self.unreachable(&late)),
+        };
+        *kept = Some(sender.clone());
+        Ok(sender)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, LinkError> {
         let tls = self.tls().map_err(|e| self.unreachable(&e))?;
         let name = ServerName::try_from(self.host.clone()).map_err(|e| self.unreachable(&e))?;
         let tcp = TcpStream::connect(self.server.as_str()).await.map_err(|e| self.unreachable(&e))?;
@@ -154,7 +166,6 @@ impl Link {
         let connected = handshake(TokioExecutor::new(), TokioIo::new(tls)).await;
         let (sender, connection) = connected.map_err(|e| self.unreachable(&e))?;
         tokio::spawn(connection);
-        *kept = Some(sender.clone());
         Ok(sender)
     }
 
@@ -233,3 +244,4 @@ impl ServerCertVerifier for TheServer {
 }
 
 const MOST: usize = 16 << 20;
+const CONNECT: Duration = Duration::from_secs(3);

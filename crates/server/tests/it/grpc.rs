@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marque_engine::Engine;
-use marque_server::source::Local;
+use marque_server::source::{Local, Source};
 use marque_server::{AnyAuthority, peer_of, workload};
 use prost::Message;
 use tokio::net::UnixStream;
@@ -31,12 +31,16 @@ pub(crate) struct Call {
 
 impl Socket {
     pub(crate) async fn open(engine: &Arc<Engine>) -> Self {
+        Self::over(Local::of(Arc::clone(engine), None)).await
+    }
+
+    pub(crate) async fn over(source: Arc<dyn Source>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = peer_of(&theirs).unwrap();
         assert_eq!(peer.pid, std::process::id());
         tokio::spawn(marque_server::http(
             AnyAuthority::new(theirs),
-            workload::service(Local::of(Arc::clone(engine), None), peer),
+            workload::service(source, peer),
         ));
         let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(ours))).await.unwrap();
         tokio::spawn(connection);

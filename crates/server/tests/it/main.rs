@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod oauth;
+#[cfg(test)]
+mod reading;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

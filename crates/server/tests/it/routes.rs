@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::world::{World, json_request};
 
 /// All of them: `no_route_is_missing` holds this list against the router.
-const ROUTES: [(&str, &str); 42] = [
+const ROUTES: [(&str, &str); 43] = [
     ("GET", "/v1/status"),
     ("POST", "/v1/plan"),
     ("POST", "/v1/apply"),
@@ -41,6 +41,7 @@ const ROUTES: [(&str, &str); 42] = [
     ("GET", "/v1/records"),
     ("GET", "/v1/records/{id}"),
     ("POST", "/v1/trace"),
+    ("POST", "/v1/trace/statement"),
     ("GET", "/v1/receipts/{id}"),
     ("POST", "/v1/artifacts"),
     ("POST", "/v1/ledger/prune"),

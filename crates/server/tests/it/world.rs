@@ -71,10 +71,16 @@ impl World {
 
     /// The same, and this process is an agent.
     pub(crate) async fn with_me() -> Self {
+        Self::with_me_on(&[]).await
+    }
+
+    /// The same, on these nodes only.
+    pub(crate) async fn with_me_on(nodes: &[&str]) -> Self {
         let world = Self::start().await;
         let seen = observe(std::process::id()).unwrap().selectors;
         let path = seen.into_iter().find(|s| s.as_str().starts_with("unix:path:")).unwrap();
-        let me = IdentitySpec { selectors: BTreeSet::from([path]), ..identity(ME, "invoke:tool:*") };
+        let nodes = nodes.iter().map(|node| node.parse().unwrap()).collect();
+        let me = IdentitySpec { selectors: BTreeSet::from([path]), nodes, ..identity(ME, "invoke:tool:*") };
         let mut desired = manifest();
         desired.identities.push(me);
         world.engine.apply(&world.admin, &desired).await.unwrap();

@@ -13,6 +13,8 @@ mod disk;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod http;
@@ -23,6 +25,8 @@ mod kill;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod office;
 #[cfg(test)]
 mod process;
@@ -32,5 +36,7 @@ mod second;
 mod transcript;
 #[cfg(test)]
 mod wire;
+#[cfg(test)]
+mod witness;
 #[cfg(test)]
 mod world;

@@ -94,6 +94,14 @@ impl Running {
         self.lines.try_iter().collect::<Vec<_>>().join("\n")
     }
 
+    /// Writes a line to its standard input, which must be a pipe.
+    #[track_caller]
+    pub fn say(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("its standard input is a pipe");
+        writeln!(input, "{line}").unwrap();
+        input.flush().unwrap();
+    }
+
     /// Closes its standard input.
     pub fn close(&mut self) {
         drop(self.child.stdin.take());

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use marque_ledger::{
-    AddCheckpoint, Checkpoint, MemoryTiles, Policy, Signer, TlogProof, Tree, Verifier, WitnessVerifier, leaf_hash, witness_path,
+    AddCheckpoint, Checkpoint, LogFiles, MemoryTiles, Policy, Signer, TlogProof, Tree, Verifier, WitnessVerifier, leaf_hash,
+    verify_log, witness_path,
 };
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ fn two_witnesses_cosign_what_happened_within_seconds() {
     let names: Vec<&Value> = status["witnesses"].as_array().unwrap().iter().map(|w| &w["name"]).collect();
     assert_eq!(names, ["w1", "w2"]);
     for witness in status["witnesses"].as_array().unwrap() {
-        assert!(witness["at"].is_string() && witness["size"].is_u64() && witness["error"].is_null(), "{witness}");
+        assert!(witness["at"].is_i64() && witness["size"].is_u64() && witness["error"].is_null(), "{witness}");
     }
     world.run(&["status"]).must(0, &["w1  cosigned", "w2  cosigned"]);
     for witness in [&w1, &w2] {
@@ -54,6 +55,10 @@ fn two_witnesses_cosign_what_happened_within_seconds() {
     }
     world.write("pinned-key", &log);
     world.verified(&world.path("pinned-key"));
+    // An auditor elsewhere needs the address and the policy.
+    world.write("trusted-policy", &policy.to_string());
+    let said = world.run(&["ledger", "verify", "--url", &ledger, "--policy", &world.path("trusted-policy"), "--max-age", "1h"]);
+    said.must(0, &["✓ whole:", "✓ witnesses", "w1, w2 cosigned", "✓ freshness", "✓ unanchored", "the policy"]);
     assert!(server.stop().success());
 }
 
@@ -92,10 +97,10 @@ fn a_witness_that_is_down_is_named_and_holds_up_nobody() {
 #[test]
 fn a_log_with_two_histories_is_refused_also_after_a_restart() {
     let world = World::new();
-    let fork = Fork::new("forking.example/log");
+    let fork = Fork::new("forking.example/log", 5);
     let key = fork.signer.verifier().to_string();
     let mut witness = Cosigner::witness(&world, "w1", ANY_PORT, &[&key]);
-    assert_eq!(witness.latest(fork.name()), None);
+    assert_eq!(witness.latest(fork.name), None);
     assert_eq!(witness.add(&fork.request(0, 5, HONEST)).status, 200);
 
     let refused = |witness: &Cosigner| {
@@ -121,24 +126,24 @@ fn a_log_with_two_histories_is_refused_also_after_a_restart() {
             assert_eq!(witness.add(&bad).status, 422, "{bad}");
         }
         // A stranger's signature, and a log that nobody told it of.
-        let stranger = Fork { signer: Signer::from_seed(fork.name(), [9; 32]).unwrap() };
+        let stranger = Fork::new(fork.name, 9);
         assert_eq!(witness.add(&stranger.request(5, 9, HONEST)).status, 403);
-        assert_eq!(witness.add(&Fork::new("other.example/log").request(0, 5, HONEST)).status, 404);
+        assert_eq!(witness.add(&Fork::new("other.example/log", 5).request(0, 5, HONEST)).status, 404);
     };
     refused(&witness);
-    let before = witness.latest(fork.name()).unwrap();
+    let before = witness.latest(fork.name).unwrap();
     let address = witness.address().to_owned();
     witness.process.kill();
 
     let witness = Cosigner::witness(&world, "w1", &address, &[&key]);
-    assert_eq!(witness.latest(fork.name()), Some(before), "what was cosigned is kept");
+    assert_eq!(witness.latest(fork.name), Some(before), "what was cosigned is kept");
     refused(&witness);
     let continued = witness.add(&fork.request(5, 9, HONEST));
     assert_eq!(continued.status, 200, "{continued:?}");
     let cosigned = fork.note(9, HONEST) + &text(&continued);
     assert!(witness.key.parse::<WitnessVerifier>().unwrap().verify(&cosigned).unwrap().is_some());
     let log = std::fs::read_to_string(world.dir().join("w1.log")).unwrap();
-    assert!(log.contains("a log showed another history than before"), "{log}");
+    assert!(log.contains("a signed checkpoint does not continue what was cosigned"), "{log}");
 }
 
 #[test]
@@ -184,18 +189,26 @@ fn a_root_log_anchors_the_logs_of_two_tenants() {
     let unknown = get(&format!("{}/anchor/{}", root.url, "0".repeat(64)));
     assert_eq!(unknown.status, 404);
 
-    let before = root.anchor(&keys[0], &policy).unwrap().0;
+    let mut before = None;
+    assert!(until(PATIENCE, || {
+        before = root.anchor(&keys[0], &policy).map(|(index, _)| index);
+        before.is_some()
+    }));
     let address = root.address().to_owned();
     root.process.kill();
-    let root = Cosigner::root(&world, &address, &[&keys[0], &keys[1]]);
-    assert!(until(PATIENCE, || root.anchor(&keys[0], &policy).is_some_and(|(index, _)| index >= before)));
+    let mut root = Cosigner::root(&world, &address, &[&keys[0], &keys[1]]);
+    assert!(until(PATIENCE, || root.anchor(&keys[0], &policy).is_some_and(|(index, _)| Some(index) >= before)));
     anchored(&root);
-    // Everything that the root log is, from its files alone.
-    world.write("pinned-key", root_key);
-    let mut command = clean(Command::new(marque()));
-    command.args(["--json", "ledger", "verify", &world.path("root/ledger"), "--key-file", &world.path("pinned-key")]);
-    let report: Value = serde_json::from_str(&finish(command, "").out).unwrap();
-    assert!(report["size"].as_u64() >= Some(4), "{report}");
+    // The whole root log from its files alone: every entry is a checkpoint of one of the two.
+    assert!(root.process.stop().success());
+    let origins = keys.each_ref().map(|key| key.parse::<Verifier>().unwrap().name().to_owned());
+    let mut on_entry = |_: u64, entry: &[u8]| {
+        let origin = String::from_utf8_lossy(entry).lines().next().unwrap_or_default().to_owned();
+        if origins.contains(&origin) { Ok(()) } else { Err(format!("`{origin}` is no tenant")) }
+    };
+    let files = Files(world.dir().join("root/ledger"));
+    let report = verify_log(&files, "root.example/log", &[root_key.parse().unwrap()], &mut on_entry);
+    assert!(report.is_ok() && report.size >= 4, "{report:?}");
     for (server, _) in &mut servers {
         assert!(server.stop().success());
     }
@@ -273,22 +286,28 @@ impl Cosigner {
     }
 }
 
+/// The files of a log on the disk.
+struct Files(PathBuf);
+
+impl LogFiles for Files {
+    fn read(&self, path: &str) -> marque_ledger::Result<Option<Vec<u8>>> {
+        Ok(std::fs::read(self.0.join(path)).ok())
+    }
+}
+
 /// A log that signs two histories, which part after the third entry.
 struct Fork {
+    name: &'static str,
     signer: Signer,
 }
 
 impl Fork {
-    fn new(name: &str) -> Self {
-        Self { signer: Signer::from_seed(name, [5; 32]).unwrap() }
-    }
-
-    fn name(&self) -> &str {
-        "forking.example/log"
+    fn new(name: &'static str, seed: u8) -> Self {
+        Self { name, signer: Signer::from_seed(name, [seed; 32]).unwrap() }
     }
 
     fn note(&self, size: u64, history: &str) -> String {
-        let origin = self.signer.verifier().name().to_owned();
+        let origin = self.name.to_owned();
         Checkpoint { origin, size, root: tree(size, history).root(), extensions: vec![] }.sign(&self.signer).unwrap()
     }
 

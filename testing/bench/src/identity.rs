@@ -1,0 +1,173 @@
+//! Identities: how soon one that was applied has its SVID, and SVIDs as real clients fetch them over the socket.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use marque_core::attestation::Selector;
+use marque_engine::desired::{Desired, IdentitySpec};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::client::Admin;
+use crate::measure::{Cost, Meter, Samples, nanos, now};
+use crate::office::{Office, drive};
+use crate::report::{Bounds, Figure};
+use crate::system::{Spoken, serve};
+use crate::{Bench, Result, agent, engine, office, streams};
+
+/// Takes the figures.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    engine::runtime()?.block_on(async {
+        in_process(bench).await?;
+        let mut site = Site::start(bench).await?;
+        newcomers(bench, &mut site).await?;
+        let mut agent = site.agent(&std::env::current_exe()?)?;
+        for callers in [1, 16, 64] {
+            jwt(bench, &site, &mut agent, callers, &format!("identity/FetchJWTSVID, {callers} callers")).await?;
+        }
+        streams::measure(bench, &mut site, &mut agent).await?;
+        agent.finish().await?;
+        site.server.stop().await
+    })
+}
+
+/// The engine alone.
+async fn in_process(bench: &mut Bench) -> Result<()> {
+    let dir = bench.scratch("identity")?;
+    let office = Office::open(&dir.path().join("state")).await?;
+    let mut taken = Vec::new();
+    let meter = Meter::own()?;
+    for n in 0..bench.scale.pick(100, 10) {
+        taken.push(nanos(office.newcomer(n).await?));
+    }
+    print(bench, "identity/in process, applied, then its SVID", taken, meter.read()?)?;
+    let time = bench.scale.seconds(3.0, 0.5);
+    let run = drive(&office, 64, time, Office::jwt_svid).await?;
+    let each = 1e6 / run.cost.cpu_us_each(run.samples.count()).max(1e-9);
+    let figure = Figure::new("identity/in process, JWT-SVIDs by CPU second", each, "SVIDs/s").took(run.cost);
+    bench.report.add(&figure.seen("ES256, its record durable; all threads, the writer's too").at_least(5_000.0))?;
+    bench.report.add_run("identity/in process, JWT-SVIDs, 64 at once", "SVIDs/s", &run, Bounds::default())?;
+    let run = drive(&office, 64, time, Office::x509_svid).await?;
+    bench.report.add_run("identity/in process, X.509-SVIDs, 64 at once", "SVIDs/s", &run, Bounds::default())
+}
+
+/// Processes that are nobody until their identity is applied: then the next call must give them their SVID.
+async fn newcomers(bench: &mut Bench, site: &mut Site) -> Result<()> {
+    let rounds = bench.scale.pick(20, 4);
+    let mut programs = Vec::new();
+    for n in 0..rounds {
+        programs.push(site.copy(&format!("new-{n}"))?);
+    }
+    let (mut taken, mut calls) = (Vec::new(), 0);
+    let meter = Meter::own()?;
+    for (n, program) in programs.iter().enumerate() {
+        let mut process = site.agent(program)?;
+        let before = process.ask(&json!({ "do": "x509" })).await?;
+        if before.get("refused").is_none() {
+            return Err(format!("a process was somebody before its identity was applied: {before}").into());
+        }
+        site.apply(vec![spec(&format!("agent/new-{n}"), program)?]).await?;
+        let at = now();
+        loop {
+            calls += 1;
+            let answer = process.ask(&json!({ "do": "x509" })).await?;
+            if answer.get("id").is_some() {
+                break;
+            }
+            if at.elapsed() > Duration::from_secs(20) {
+                return Err(format!("an identity does not come into force: {answer}").into());
+            }
+        }
+        taken.push(nanos(at.elapsed()));
+        process.finish().await?;
+    }
+    let cost = meter.read()?;
+    let each = f64::from(calls) / rounds as f64;
+    let figure = Figure::new("identity/over the socket, applied: calls until its SVID", each, "calls").took(cost);
+    bench.report.add(&figure.seen(format!("{rounds} processes, each refused before")).at_most(1.0))?;
+    print(bench, "identity/over the socket, applied, then its SVID", taken, cost)
+}
+
+fn print(bench: &mut Bench, name: &str, taken: Vec<u64>, cost: Cost) -> Result<()> {
+    let samples = Samples::new(taken);
+    for (label, q) in [("p50", 0.5), ("max", 1.0)] {
+        let figure = Figure::new(format!("{name}: {label}"), samples.quantile(q) / 1e3, "ms").at_most(1_000.0);
+        bench.report.add(&figure.took(cost).seen(format!("{} rounds", samples.count())))?;
+    }
+    Ok(())
+}
+
+/// JWT-SVIDs as fast as so many callers take them.
+pub async fn jwt(bench: &mut Bench, site: &Site, agent: &mut Spoken, callers: u32, name: &str) -> Result<()> {
+    let milliseconds = bench.scale.pick(3000, 600);
+    agent.begin(&json!({ "do": "jwt", "callers": callers, "milliseconds": milliseconds })).await?;
+    let meter = Meter::of(site.server.pid()?)?;
+    let answer = agent.answer().await?;
+    let cost = meter.read()?;
+    let number = |field: &str| answer.get(field).and_then(Value::as_f64).ok_or_else(|| format!("no `{field}`: {answer}"));
+    let requests = number("requests")?;
+    let cpu = cost.cpu_us_each(requests as u64);
+    let rate = Figure::new(format!("{name}: rate"), requests / (number("wall_us")? / 1e6), "SVIDs/s").took(cost).cpu(cpu);
+    bench.report.add(&rate.seen("each caller on its own connection; the CPU is the server's alone"))?;
+    bench.report.add(&Figure::new(format!("{name}: p50"), number("p50_us")?, "µs").took(cost))?;
+    bench.report.add(&Figure::new(format!("{name}: p99"), number("p99_us")?, "µs").took(cost).at_most(5_000.0))?;
+    let each = Figure::new(format!("{name}: by CPU second of the server"), 1e6 / cpu.max(1e-9), "SVIDs/s").took(cost);
+    bench.report.add(&each.at_least(5_000.0).seen("attested for each call, gRPC, ES256, its record durable"))
+}
+
+/// A server, its administrator, and where its agents live.
+pub struct Site {
+    /// The server.
+    pub server: Spoken,
+    /// A connection of the first person.
+    pub admin: Admin,
+    socket: String,
+    dir: TempDir,
+}
+
+impl Site {
+    async fn start(bench: &Bench) -> Result<Self> {
+        let dir = bench.scratch("site")?;
+        let state = dir.path().join("state");
+        let mut server = serve(&bench.marque, &state, &dir.path().join("serve.log"))?;
+        let ready = server.answer().await?;
+        let socket = ready.get("workload_api").and_then(Value::as_str).ok_or("the server has no Workload API")?.to_owned();
+        let admin = Admin::connect(&state).await?;
+        let mut site = Self { server, admin, socket, dir };
+        site.apply(vec![spec("agent/bench", &std::env::current_exe()?)?]).await?;
+        Ok(site)
+    }
+
+    /// Makes identities known.
+    pub async fn apply(&mut self, identities: Vec<IdentitySpec>) -> Result<()> {
+        let desired = Desired { identities, resources: Vec::new(), policies: office::policies() };
+        self.admin.post("/v1/apply", &serde_json::to_value(desired)?).await?;
+        Ok(())
+    }
+
+    /// A process of this program under the name that it is called by.
+    pub fn agent(&self, program: &Path) -> Result<Spoken> {
+        let mut command = Command::new(program);
+        let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let errors = self.dir.path().join(format!("{name}.log"));
+        Ok(Spoken::start("workload", command.arg(agent::ROLE).arg(&self.socket), &errors)?.patient(PATIENCE))
+    }
+
+    /// This program under another name, so that the kernel sees another executable.
+    fn copy(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dir.path().join(name);
+        let own = std::env::current_exe()?;
+        if std::fs::hard_link(&own, &path).is_err() {
+            std::fs::copy(&own, &path)?;
+        }
+        Ok(path)
+    }
+}
+
+fn spec(name: &str, program: &Path) -> Result<IdentitySpec> {
+    office::identity(name, Selector::new("unix", "path", program.display())?, "invoke:tool:bench/*")
+}
+
+/// Ten thousand streams are not opened in a minute.
+const PATIENCE: Duration = Duration::from_secs(600);

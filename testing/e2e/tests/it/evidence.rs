@@ -1,0 +1,136 @@
+//! Evidence from the command line: verdicts, receipts, attested files, and what is erased or let go.
+
+use serde_json::Value;
+
+use crate::world::{ALICE, World};
+
+const PURPOSE: &str = "a purpose that is kept back";
+
+/// A key that signed nothing here.
+const STRANGER: &str = "ledger.example/log+7cc83a9d+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
+
+/// A world with a task, the log's key put aside, and the index of the task's entry.
+fn with_task() -> (World, String, String, u64) {
+    let world = World::with_example();
+    let key = world.path("pinned-key");
+    std::fs::copy(world.state().join("ledger/verifier"), &key).unwrap();
+    let task = world.json(&["task", "start", "--as", "agent/researcher", "--purpose", PURPOSE]);
+    let index = world.entries() - 1;
+    (world, key, task["id"].as_str().unwrap().to_owned(), index)
+}
+
+#[test]
+fn a_receipt_is_checked_without_a_server() {
+    let (world, key, task, index) = with_task();
+    let (receipt, cose, json) = (world.path("r.tlog-proof"), world.path("r.cose"), world.path("r.json"));
+    let (entry, index) = (world.path("r.tlog-proof.entry"), index.to_string());
+    let got = world.run(&["receipt", "get", &index, "--out", &receipt, "--cose", &cose, "--openings"]);
+    got.must(0, &["receipt of", "r.tlog-proof.entry", "r.tlog-proof.openings", "r.cose"]);
+    world.run(&["receipt", "get", &index, "--out", &json, "--openings"]).must(0, &["r.json"]);
+    assert!(std::fs::read_to_string(&entry).unwrap().contains(&task));
+    world.write("purpose.txt", PURPOSE);
+    world.write("other.txt", "another purpose");
+    world.write("stranger", STRANGER);
+    let (purpose, other, stranger) = (world.path("purpose.txt"), world.path("other.txt"), world.path("stranger"));
+    // What is needed to check them has all been put aside.
+    std::fs::remove_dir_all(world.state()).unwrap();
+
+    let verify = |args: &[&str]| world.run(&[&["receipt", "verify"][..], args].concat());
+    for form in [&receipt, &json] {
+        let said = verify(&[form, "--key-file", &key, "--file", &purpose]);
+        said.must(0, &["✓ proven:", "✓ signature", "✓ inclusion", "– witnesses", "✓ content", "/what/task/purpose"]);
+        verify(&[form, "--key-file", &key]).must(0, &["– content"]);
+        verify(&[form, "--key-file", &key, "--file", &other]).must(4, &["✗ not proven:", "✗ content"]);
+        verify(&[form, "--key-file", &stranger]).must(4, &["✗ signature"]);
+    }
+    verify(&[&cose, "--entry", &entry, "--key-file", &key]).must(0, &["✓ inclusion"]);
+    verify(&[&cose, "--entry", &purpose, "--key-file", &key]).must(4, &["✗ inclusion"]);
+    verify(&[&receipt]).must(2, &["--key-file"]);
+    verify(&[&purpose, "--entry", &entry, "--key-file", &key]).must(2, &["is not a receipt"]);
+
+    std::fs::remove_file(world.path("r.tlog-proof.openings")).unwrap();
+    verify(&[&receipt, "--key-file", &key, "--file", &purpose]).must(4, &["could not be checked", "--openings"]);
+    let changed = std::fs::read_to_string(&entry).unwrap().replacen("task_", "tash_", 1);
+    std::fs::write(&entry, changed).unwrap();
+    verify(&[&receipt, "--key-file", &key]).must(4, &["✓ signature", "✗ inclusion"]);
+}
+
+#[test]
+fn a_ledger_is_judged_question_by_question() {
+    let (world, key, _, _) = with_task();
+    let older = world.path("older-checkpoint");
+    std::fs::copy(world.state().join("ledger/checkpoint"), &older).unwrap();
+    world.run(&["task", "start", "--as", "agent/researcher", "--purpose", PURPOSE]).must(0, &[]);
+    let standing = |report: &Value, name: &str| {
+        let verdicts = report["verdicts"].as_array().unwrap();
+        let verdict = verdicts.iter().find(|verdict| verdict["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}"));
+        verdict["standing"].as_str().unwrap().to_owned()
+    };
+    let report = world.json(&["ledger", "verify", "--key-file", &key, "--older", &older]);
+    assert_eq!(report["ok"], true);
+    for holds in ["signature", "inclusion", "consistency", "sequence", "erased", "pruned"] {
+        assert_eq!(standing(&report, holds), "holds", "{report}");
+    }
+    for open in ["witnesses", "freshness", "unanchored"] {
+        assert_eq!(standing(&report, open), "open", "{report}");
+    }
+    let said = world.run(&["ledger", "verify"]);
+    said.must(0, &["✓ whole:", "– consistency", "--older", "--policy", "keep a copy, and name it with --key-file"]);
+    world.write("stranger", STRANGER);
+    world.run(&["ledger", "verify", "--key-file", &world.path("stranger")]).must(4, &["✗ not whole:", "✗ signature"]);
+    // A checkpoint of another log says nothing about this one.
+    let note = std::fs::read_to_string(&older).unwrap();
+    world.write("forged", &note.replacen("example.org", "example.com", 1));
+    let forged = world.run(&["ledger", "verify", "--key-file", &key, "--older", &world.path("forged")]);
+    forged.must(4, &["– consistency", "could not be checked"]);
+    world.run(&["ledger", "verify", "--url", "http://log.example.org/ledger/"]).must(2, &["https://"]);
+}
+
+#[test]
+fn a_person_is_erased_and_the_log_stays_whole() {
+    let (world, key, _, _) = with_task();
+    world.run(&["person", "add", "bob@example.com"]).must(0, &[]);
+    let work = ["--person", "bob@example.com", "task", "start", "--as", "agent/researcher", "--purpose", PURPOSE];
+    world.run(&work).must(0, &["started task_"]);
+    let entries = world.entries();
+    world.run(&["person", "erase", "bob@example.com"]).must(2, &["--yes"]);
+    world.run(&["person", "erase", "bob@example.com", "--dry-run"]).must(0, &["would erase", "tasks revoked: 1"]);
+    assert_eq!(world.entries(), entries, "nothing happened");
+    world.run(&["person", "erase", "bob@example.com", "--yes"]).must(0, &["erased", "user:~"]);
+    let people = world.run(&["person", "list"]);
+    assert!(people.out.contains(ALICE) && !people.out.contains("bob"), "{people:?}");
+    let tasks = world.run(&["task", "list"]);
+    assert!(tasks.out.contains("user:~") && !tasks.out.contains("bob"), "{tasks:?}");
+    world.run(&work).must(4, &[]);
+    world.run(&["ledger", "verify", "--key-file", &key]).must(0, &["✓ erased", "1 person"]);
+    world.run(&["person", "erase", ALICE, "--yes"]).must(2, &["first person"]);
+    world.run(&["person", "erase", "nobody@example.com", "--yes"]).must(4, &["not known"]);
+}
+
+#[test]
+fn an_attested_file_is_traced_to_its_task() {
+    let (world, _, task, _) = with_task();
+    world.write("train.csv", "rows of a table that a model learned");
+    world.write("model.bin", "weights of the model that learned them");
+    let (data, model) = (world.path("train.csv"), world.path("model.bin"));
+    world.run(&["attest", &data, "--task", &task]).must(0, &["attested train.csv"]);
+    world.run(&["attest", &model, "--task", &task, "--input", &data]).must(0, &["attested model.bin", "from 1 inputs"]);
+    world.run(&["trace", &model]).must(0, &["artifact", "model.bin", &task, ALICE]);
+    let trace = world.json(&["trace", &model]);
+    assert_eq!(trace["chains"][0]["upstream"][0]["artifact"]["name"], "train.csv", "{trace}");
+    world.run(&["attest", &model, "--task", "task_00000000000000000000000001"]).must(4, &["not known"]);
+    world.run(&["attest", &world.path("none"), "--task", &task]).must(2, &["cannot read"]);
+}
+
+#[test]
+fn young_entries_are_kept() {
+    let (world, _, _, _) = with_task();
+    world.run(&["ledger", "prune", "--before", "2020-01-01"]).must(0, &["No whole bundle"]);
+    world.run(&["ledger", "prune", "--before", "1d", "--yes"]).must(2, &["Art. 19(1)"]);
+    world.run(&["ledger", "prune", "--before", "1d", "--yes", "--danger-short"]).must(0, &["No whole bundle"]);
+    world.write("short.toml", "[retention]\nmonths = 3\n");
+    let mut command = world.serve_command();
+    command.args(["--config", &world.path("short.toml")]);
+    let said = crate::process::finish(command, "");
+    said.must(2, &["retention.months", "Art. 26(6)", "danger_short"]);
+}
