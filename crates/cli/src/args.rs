@@ -99,11 +99,19 @@ pub enum Command {
         /// A SPIFFE ID, or its path as agent/researcher.
         identity: String,
     },
-    /// From a file back to the person who asked for it.
-    #[command(after_help = "Examples:\n  marque trace report.md\n  marque trace --json - < report.md")]
-    Trace {
-        /// The file; `-` is standard input.
-        file: PathBuf,
+    /// From a text that was found back to who wrote it, in which task, and for whom.
+    #[command(
+        after_help = "Examples:\n  marque trace report.md --svg report.svg\n  marque trace --json - < report.md\n  marque trace reports\n  marque trace --git . main~5..main\n\nExit code 0 where something came from here; 4 where nothing did, or only resembles what did."
+    )]
+    Trace(crate::commands::TraceArgs),
+    /// What a launch's git hooks run.
+    #[command(hide = true)]
+    Hook {
+        /// Which hook.
+        name: String,
+        /// As git gives them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
     },
     /// What agents did: decisions and outcomes, the newest first.
     Records {
@@ -345,6 +353,10 @@ pub struct RunArgs {
     /// With --isolate: a variable to keep although its name is that of a credential; again for more.
     #[arg(long, value_name = "NAME", requires = "isolate")]
     pub keep_env: Vec<String>,
+    /// Name the task's newest record in the commits that the program makes: `Agent-Action: rec_…`. The repositories' own hooks
+    /// run as before.
+    #[arg(long)]
+    pub git_trailers: bool,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,

@@ -1,5 +1,7 @@
 //! A chain as a picture: from what was done, over credential, instance and tasks, to the person who asked.
 
+pub mod trace;
+
 use marque_core::decision::Effect;
 use marque_engine::Chain;
 use maud::{Markup, html};

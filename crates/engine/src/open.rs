@@ -101,9 +101,9 @@ pub struct Engine {
     /// Who cosigns the checkpoints, where anybody does.
     pub(crate) witnesses: OnceLock<Arc<Witnesses>>,
     pub(crate) ended: watch::Sender<u64>,
-    /// When the last checkpoint was signed, in microseconds of the engine's time.
+    /// When the last checkpoint was signed, in microseconds by the clock.
     pub(crate) published: AtomicI64,
-    /// When old entries may be let go again, likewise.
+    /// When old entries may be let go again, in microseconds of the engine's time.
     pub(crate) pruned: AtomicI64,
     /// One change of files and log together at a time.
     pub(crate) changing: tokio::sync::Mutex<()>,

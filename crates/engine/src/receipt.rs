@@ -87,7 +87,7 @@ impl Engine {
         if let Some(proof) = self.off(move |engine| engine.proof_after(index, RECEIPT_INTERVAL)).await? {
             return Ok(proof);
         }
-        let age = self.now().micros().saturating_sub(self.published.load(Ordering::Acquire));
+        let age = self.env.clock.now().micros().saturating_sub(self.published.load(Ordering::Acquire));
         let left = RECEIPT_INTERVAL.saturating_sub(age).clamp(0, RECEIPT_INTERVAL);
         tokio::time::sleep(Duration::from_micros(left.unsigned_abs())).await;
         // Time has passed, whatever the clock says.

@@ -63,11 +63,12 @@ async fn token(
     Extension(workload): Extension<Option<Workload>>,
     form: Result<Form<TokenRequest>, axum::extract::rejection::FormRejection>,
 ) -> Result<Response, TokenError> {
-    let Form(request) = form.map_err(|e| invalid(e.body_text()))?;
+    let unknown = || TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into());
+    let form = if workload.is_none() { form.map_err(|_| unknown()) } else { form.map_err(|e| invalid(e.body_text())) };
+    let Form(request) = form?;
     if workload.is_none() && request.grant_type == GRANT && ci::is_meant(&engine, &request) {
         return Ok((no_store(), Json(ci::exchange(&engine, &request).await?)).into_response());
     }
-    let unknown = || TokenError(StatusCode::UNAUTHORIZED, "invalid_client", "connect with your X.509-SVID".into());
     let client = workload.ok_or_else(unknown)?;
     let exchange = parse(&engine, client, request)?;
     let given = engine.exchange(exchange).await.map_err(refused)?;

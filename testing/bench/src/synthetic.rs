@@ -92,8 +92,7 @@ impl World {
     pub fn new(plan: Plan) -> Result<Self> {
         let mut random = Random::new(plan.seed);
         let words = Words::new(&mut random);
-        let people =
-            (0..PEOPLE).map(|n| format!("user:person-{n}@example.com").parse()).collect::<std::result::Result<_, _>>()?;
+        let people = (0..PEOPLE).map(|n| format!("user:person-{n}@example.com").parse::<PersonId>());
         let tools = (0..TOOLS).map(|n| ResourceId::new(ResourceKind::Tool, &format!("office/tool-{n}")));
         let mut world = Self {
             known: Known::default(),
@@ -101,7 +100,7 @@ impl World {
             words,
             trust_domain: "example.org".parse()?,
             policy: sha256(b"the policies in force"),
-            people,
+            people: people.collect::<std::result::Result<_, _>>()?,
             tools: tools.collect::<std::result::Result<_, _>>()?,
             copies: Vec::new(),
             lanes: Vec::new(),

@@ -206,7 +206,7 @@ class Check {
     const { index, entry, path, note, size, root } = await this.prove();
     const { utf8, base64 } = this.code;
     const proof = (index, hashes = path) => utf8(`c2sp.org/tlog-proof@v1\nindex ${index}\n${hashes.map((hash) => `${base64(hash)}\n`).join("")}\n${note}`);
-    const receipt = (root) => utf8(JSON.stringify({ chains: [{ proof: { index, size, root, path: path.map(base64), checkpoint: note } }] }));
+    const receipt = (root, leaf) => utf8(JSON.stringify({ chains: [{ proof: { index, size, root, path: path.map(base64), checkpoint: note, leaf } }] }));
     const other = this.code.concat(entry, utf8(" "));
     const inclusion = async (files, kind) => states(await this.audit(new Map(files)), kind).Inclusion;
     const wanted = [
@@ -217,6 +217,8 @@ class Check {
       ["a proof that is too short", [["p.tlog-proof", proof(index, path.slice(1))], ["entry", path.length ? entry : other]], "Proof", "fails"],
       ["a proof of another index", [["p.tlog-proof", proof(index ^ 1)], ["entry", entry]], "Proof", "fails"],
       ["a receipt", [["r.json", receipt(root)], ["entry", entry]], "Receipt", "holds"],
+      ["a receipt with the entry in it", [["r.json", receipt(root, new TextDecoder().decode(entry))]], "Receipt", "holds"],
+      ["a receipt with another entry in it", [["r.json", receipt(root, new TextDecoder().decode(other))]], "Receipt", "fails"],
       ["a receipt with the ledger", [["r.json", receipt(root)], ...this.files], "Receipt", "holds"],
       ["a receipt of another root", [["r.json", receipt(base64(new Uint8Array(32)))], ["entry", entry]], "Receipt", "fails"],
     ];

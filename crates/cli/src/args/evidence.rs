@@ -96,6 +96,9 @@ pub struct AttestArgs {
     /// A file that it was made from; again for more.
     #[arg(long, value_name = "FILE")]
     pub input: Vec<PathBuf>,
+    /// Where to put a statement that travels with the file (in-toto, signed by the log; DSSE).
+    #[arg(long, value_name = "FILE.intoto.jsonl")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

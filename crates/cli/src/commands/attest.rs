@@ -4,13 +4,16 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use http::Method;
 use marque_core::Digest;
 use marque_core::id::TaskId;
-use marque_engine::{ArtifactRequest, Attested};
+use marque_engine::{ArtifactRequest, Attested, Receipt};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::Context;
+use super::{Context, encoded};
 use crate::args::AttestArgs;
+use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::output::Tone;
 
@@ -18,17 +21,37 @@ pub async fn attest(context: &Context<'_>, args: &AttestArgs) -> Result<()> {
     let task: TaskId = args.task.parse().map_err(|e| Failure::input(format!("--task: {e}")))?;
     let name = args.file.file_name().ok_or_else(|| Failure::input(format!("`{}` names no file", args.file.display())))?;
     let (content, bytes) = digest(&args.file)?;
+    if args.out.is_some() && bytes > MOST {
+        return Err(Failure::input(format!("a statement is made of a file of at most {MOST} bytes: leave --out away")));
+    }
     let inputs = args.input.iter().map(|file| digest(file).map(|(digest, _)| digest)).collect::<Result<_>>()?;
     let request = ArtifactRequest { name: name.to_string_lossy().into_owned(), content, bytes, task, inputs };
-    let attested: Attested = context.client().await?.post("/v1/artifacts", &request).await?;
+    let mut client = context.client().await?;
+    let attested: Attested = client.post("/v1/artifacts", &request).await?;
+    if let Some(out) = &args.out {
+        state(&mut client, args, &attested, out).await?;
+    }
     let output = context.output;
     output.show(&attested, || {
         let artifact = &attested.artifact;
         output.line(format!("{} {} ({content}, {bytes} bytes)", output.paint(Tone::Good, "attested"), artifact.name));
         output.line(format!("  made by {} in {}, from {} inputs", artifact.identity, artifact.task, artifact.inputs.len()));
         output.line(format!("  entry {}: marque receipt get {}", attested.entry, attested.entry));
+        if let Some(out) = &args.out {
+            output.line(format!("  stated in {}", out.display()));
+        }
     });
     Ok(())
+}
+
+/// Writes the statement, one JSON object in a line.
+async fn state(client: &mut Client, args: &AttestArgs, attested: &Attested, out: &Path) -> Result<()> {
+    // With a receipt there is a checkpoint over the entry, and the statement has its proof.
+    let _: Receipt = client.get(&format!("/v1/receipts/{}", attested.entry)).await?;
+    let file = std::fs::read(&args.file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", args.file.display())))?;
+    let path = format!("/v1/trace/statement?name={}", encoded(&attested.artifact.name));
+    let envelope: Value = client.send(Method::POST, &path, "application/octet-stream", file.into()).await?;
+    std::fs::write(out, format!("{envelope}\n")).map_err(|e| Failure::failed(format!("cannot write `{}`: {e}", out.display())))
 }
 
 /// SHA-256 of a file of any length, and its length.
@@ -45,6 +68,9 @@ fn digest(file: &Path) -> Result<(Digest, u64)> {
     }
     Ok((Digest::from_bytes(hasher.finalize().into()), length))
 }
+
+/// The longest body that the API takes.
+const MOST: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {

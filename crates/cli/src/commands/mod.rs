@@ -5,6 +5,7 @@ mod attest;
 mod authority;
 mod erase;
 mod export;
+mod hook;
 mod identity;
 mod isolate;
 mod ledger;
@@ -19,6 +20,7 @@ mod root;
 mod run;
 mod task;
 mod trace;
+pub use trace::TraceArgs;
 mod verify;
 mod witness;
 
@@ -80,7 +82,8 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Revoke { target, why } => task::revoke(&context, &target, &why).await?,
         Command::WhoCan { action, resource } => query::who_can(&context, action, &resource).await?,
         Command::Can { identity } => query::can(&context, &identity).await?,
-        Command::Trace { file } => return trace::trace(&context, &file).await,
+        Command::Trace(args) => return trace::trace(&context, &args).await,
+        Command::Hook { name, arguments } => hook::hook(&name, &arguments).await?,
         Command::Records { task, identity, limit } => query::records(&context, task, identity, limit).await?,
         Command::Ledger(command) => return ledger::ledger(&context, command).await,
         Command::Receipt(command) => return receipt::receipt(&context, command).await,

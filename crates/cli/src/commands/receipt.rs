@@ -246,7 +246,7 @@ impl Evidence {
         let Some(file) = file else {
             let text = match self.openings.len() {
                 0 => "no content was given: name a file with --file".to_owned(),
-                fitting => format!("{fitting} openings fit the entry; no content was given, as --file"),
+                fitting => format!("openings that fit the entry: {fitting}; no content was given: name a file with --file"),
             };
             return Ok(Verdict::new(name, Standing::Open, text));
         };

@@ -7,6 +7,7 @@ use marque_server::launch::Doorway;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::hook::Hooks;
 use super::{Context, isolate, measure};
 use crate::args::RunArgs;
 use crate::failure::{Failure, Result};
@@ -23,6 +24,9 @@ pub async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode> {
     });
     let doorway: Doorway = client.post("/v1/launches", &launch).await?;
     let status: Value = client.get("/v1/status").await?;
+    // An isolated command does not see the state directory.
+    let hooks_in = if args.isolate { std::env::temp_dir() } else { context.state.join("run") };
+    let hooks = if args.git_trailers { Some(Hooks::install(&hooks_in)?) } else { None };
     // Processes that outlive their parent come back to this one, so that they stay within the launch.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // It has a person's credential in its memory.
@@ -36,6 +40,9 @@ pub async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode> {
     };
     for ours in ["MARQUE_STATE", "MARQUE_PERSON"] {
         command.env_remove(ours);
+    }
+    if let Some(hooks) = &hooks {
+        command.envs(hooks.environment(std::env::var_os("GIT_CONFIG_COUNT").as_deref())?);
     }
     if let Some(gateway) = &doorway.gateway {
         command.env("MARQUE_GATEWAY", gateway);

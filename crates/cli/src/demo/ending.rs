@@ -25,15 +25,61 @@ pub async fn traced(story: &mut Story<'_>) -> Result<()> {
         &trace,
     )?;
     story.must(chain.pointer("/proof/verified") == Some(&json!(true)), "the trace has no proof", &trace)?;
+    let source = from_register(&chain);
+    story.must(source, "the report does not lead to what it was made from", &trace)?;
+    let (lines, pasted) = pasted(story, &report).await?;
     let text = format!(
-        "{} ← {} ← {}, and a proof that it is entry {} of the log",
+        "{} ← {} ← {}, and a proof that it is entry {} of the log; it was made from what find_customer answered; a paragraph \
+         of it, pasted into somebody's minutes, is told by its lines, {lines}",
         "weekly.md",
         actors.join(" ← "),
         person,
         chain.pointer("/proof/index").unwrap_or(&Value::Null)
     );
-    story.step("traced", &text, trace);
+    story.step("traced", &text, json!({ "report": trace, "minutes": pasted }));
     Ok(())
+}
+
+/// Whether a record was made from what the customer register answered.
+fn from_register(chain: &Value) -> bool {
+    let above = chain.get("upstream").and_then(Value::as_array).into_iter().flatten();
+    let mut sources = above.filter(|c| c.pointer("/decided/resource") == Some(&json!("tool:office/find_customer")));
+    sources.any(|c| c.pointer("/found/side") == Some(&json!("response")))
+}
+
+/// The end of the report, wrapped anew, in capitals, between what somebody else wrote: the lines that it is found in.
+async fn pasted(story: &Story<'_>, report: &Path) -> Result<(String, Value)> {
+    let text = std::fs::read_to_string(report)?;
+    let end = text.split_once("> ").map(|(_, end)| end).unwrap_or_default();
+    let minutes = story.dir.join("minutes.txt");
+    let words = wrapped(&end.to_uppercase());
+    std::fs::write(&minutes, format!("Minutes of the sales meeting\r\n\r\n{words}\r\n\r\nEverybody left at five.\r\n"))?;
+    let trace = story.marque(ALICE, &["trace", &minutes.display().to_string()]).await?;
+    let found = trace.pointer("/spans/0").cloned().unwrap_or_default();
+    let line = |field: &str| found.get(field).and_then(Value::as_u64).unwrap_or_default();
+    let chain = found.get("chain").and_then(Value::as_u64).unwrap_or_default();
+    let of = |field: &str| trace.pointer(&format!("/chains/{chain}/decided/{field}")).and_then(Value::as_str).unwrap_or_default();
+    let report = of("identity").ends_with("/agent/researcher") && of("resource") == "tool:office/write_report";
+    let last = words.lines().count() as u64 + 2;
+    let is_there = report && line("from") >= 3 && line("to") <= last && line("to") > line("from");
+    story.must(is_there, "the pasted paragraph is not found in its lines", &trace)?;
+    Ok((format!("{} to {}", line("from"), line("to")), trace))
+}
+
+/// Lines of some sixty characters.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + word.len() < 60 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\r\n")
 }
 
 /// The log's files alone, offline, with a key that was put aside.
@@ -88,6 +134,7 @@ pub async fn epilogue(story: &mut Story<'_>, args: &DemoArgs) -> Result<()> {
         output.line(format!("\nEverything is left in {}. Try:", output.paint(Tone::Strong, format!("{dir}"))));
         for command in [
             format!("marque --state {dir}/state trace {dir}/office/reports/weekly.md"),
+            format!("marque --state {dir}/state trace {dir}/minutes.txt --svg minutes.svg"),
             format!("marque --state {dir}/state records"),
             format!("marque --state {dir}/state who-can invoke tool:office/send_mail"),
             format!("marque --state {dir}/state plan -f {dir}/manifest"),

@@ -233,9 +233,12 @@ impl Story<'_> {
         let customer = found.pointer("/structuredContent/customers/0").cloned().unwrap_or_default();
         let email = customer.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.must(!email.is_empty(), "no customer was found", &found)?;
+        let field = |name: &str| customer.get(name).and_then(Value::as_str).unwrap_or_default();
         let report = format!(
-            "# Weekly customer report\n\nAda Holm ({email}) lives in {}.\n",
-            customer.get("city").and_then(Value::as_str).unwrap_or_default()
+            "# Weekly customer report\n\nAda Holm ({email}) lives in {}. The register says of her:\n\n> {}\n\n\
+             So she gets a mail with her balance this week, and the offer for two years along with it.\n",
+            field("city"),
+            field("note")
         );
         let written = self.researcher_calls("write_report", json!({ "name": "weekly.md", "content": report })).await?;
         self.must(written.get("isError") != Some(&json!(true)), "the report was not written", &written)?;

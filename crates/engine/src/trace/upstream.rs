@@ -1,12 +1,13 @@
 //! Upstream: the records whose outputs a record was given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use marque_core::Committed;
 use marque_core::record::Content;
 use marque_store::views::Views;
-use marque_trace::{COMMON, Class};
+use marque_trace::{COMMON, Class, Index as _};
 
+use super::ladder::Ledger;
 use super::{Chain, Found};
 use crate::error::Result;
 use crate::open::Engine;
@@ -14,10 +15,11 @@ use crate::open::Engine;
 /// What a record or an artifact was made from: the records before it that returned, or were given, the same text or
 /// parts of it, those that its caller declared, and the artifacts among its inputs. Each has its own upstream, a few steps far.
 pub(super) fn of(engine: &Engine, views: &Views, chain: &Chain) -> Result<Vec<Chain>> {
-    further(engine, views, chain, MOST_STEPS)
+    further(engine, &mut Ledger { views, works: HashMap::new() }, chain, MOST_STEPS)
 }
 
-fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Result<Vec<Chain>> {
+fn further(engine: &Engine, ledger: &mut Ledger<'_>, chain: &Chain, steps: usize) -> Result<Vec<Chain>> {
+    let views = ledger.views;
     let Some(left) = steps.checked_sub(1) else { return Ok(Vec::new()) };
     let mut before: BTreeMap<u64, (Class, f64)> = BTreeMap::new();
     let mut note = |seq: u64, class: Class, score: f64| {
@@ -28,7 +30,7 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
         }
     };
     for content in chain.decided.iter().flat_map(|decided| &decided.contents) {
-        alike(views, content, &mut note)?;
+        alike(ledger, content, &mut note)?;
     }
     for input in chain.artifact.iter().flat_map(|artifact| &artifact.inputs).filter_map(Committed::digest) {
         for seq in views.index().with_digest(&input, LOOKED_AT)? {
@@ -64,15 +66,15 @@ fn further(engine: &Engine, views: &Views, chain: &Chain, steps: usize) -> Resul
         };
         let side = side.to_owned();
         above.found = Some(Found { class: class.into(), score, containment: 0.0, decoded: Vec::new(), side, at: None });
-        above.upstream = further(engine, views, &above, left)?;
+        above.upstream = further(engine, ledger, &above, left)?;
         found.push(above);
     }
     Ok(found)
 }
 
 /// Entries with the same text, or with enough of its fingerprints.
-fn alike(views: &Views, content: &Content, note: &mut impl FnMut(u64, Class, f64)) -> Result<()> {
-    let index = views.index();
+fn alike(ledger: &mut Ledger<'_>, content: &Content, note: &mut impl FnMut(u64, Class, f64)) -> Result<()> {
+    let index = ledger.views.index();
     if let Some(digest) = content.exact.digest() {
         index.with_digest(&digest, LOOKED_AT)?.into_iter().for_each(|seq| note(seq, Class::Exact, 0.0));
     }
@@ -80,10 +82,9 @@ fn alike(views: &Views, content: &Content, note: &mut impl FnMut(u64, Class, f64
         index.with_normalised(&digest, LOOKED_AT)?.into_iter().for_each(|seq| note(seq, Class::Normalised, 0.0));
     }
     let mut scores: BTreeMap<u64, f64> = BTreeMap::new();
-    let common = usize::try_from(COMMON).unwrap_or(usize::MAX);
-    for found in index.with_prints(content.prints.as_slice(), common)?.iter().filter(|f| !f.more) {
-        for seq in &found.seqs {
-            *scores.entry(*seq).or_default() += 1.0 / found.seqs.len() as f64;
+    for posting in ledger.prints(content.prints.as_slice())?.iter().filter(|posting| posting.spread <= COMMON) {
+        for seq in &posting.documents {
+            *scores.entry(*seq).or_default() += 1.0 / posting.spread.max(1) as f64;
         }
     }
     for (seq, score) in scores {

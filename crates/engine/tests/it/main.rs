@@ -21,6 +21,8 @@ mod followers;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod lineage;
+#[cfg(test)]
 mod manifest;
 #[cfg(test)]
 mod nodes;

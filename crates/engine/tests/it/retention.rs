@@ -160,7 +160,7 @@ async fn missing_numbers_are_an_event() {
     let vault = Vault::open(&root.join("subjects"), &key).unwrap();
     let observer = ObserverId::from_bytes([5; 16]);
     let entry = |iseq: u64| {
-        let (id, ts) = (EventId::from_bytes([iseq as u8; 16]), Timestamp::from_seconds(1_760_000_100));
+        let (id, ts) = (EventId::from_bytes([iseq as u8; 16]), Timestamp::from_seconds(1_760_000_000));
         let what = Body::AttestationRefused { why: "seen elsewhere".into() };
         let event = Event { id, v: SCHEMA, ts, obs: Some(observer), iseq, by: By::System, what };
         vault.veil(&event, None, &|bytes: &mut [u8]| bytes.fill(1)).unwrap().encode()

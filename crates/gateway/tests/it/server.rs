@@ -212,7 +212,7 @@ impl Shared {
             "tools/call" => match mode {
                 Mode::Open => self.open(FIRST.to_owned(), false),
                 Mode::Dies => self.open(FIRST.to_owned(), true),
-                Mode::Torn => self.open(format!("data: {}\n\n", message(id, &found(&text))), true),
+                Mode::Torn => self.open(format!("data: {}\n\n", text_of(id, &found(&text))), true),
                 Mode::Stalls => {
                     self.release.notified().await;
                     result(Mode::Json, id, &found(&text))
@@ -248,12 +248,12 @@ fn found(text: &str) -> Value {
     json!({ "content": [{ "type": "text", "text": text }], "resultType": "complete" })
 }
 
-fn message(id: &Value, result: &Value) -> String {
+fn text_of(id: &Value, result: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
 }
 
 fn result(mode: Mode, id: &Value, result: &Value) -> Answer {
-    let message = message(id, result);
+    let message = text_of(id, result);
     if mode == Mode::Events {
         let events = format!(": hello\n\n{FIRST}event: message\ndata: {message}\n\n");
         return answer(200, "text/event-stream", whole(events));

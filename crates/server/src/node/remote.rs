@@ -215,7 +215,9 @@ impl RemoteSource {
             }
             let (seen, longest) = {
                 let known = self.known();
-                (known.last.as_ref().map(|last| last.sync.seen.clone()), self.longest(&known))
+                // A copy the last answer did not name may be over already: only a whole answer tells.
+                let seen = known.last.as_ref().filter(|last| known.copies.keys().all(|id| last.sync.live.contains(id)));
+                (seen.map(|last| last.sync.seen.clone()), self.longest(&known))
             };
             let hold = longest / HOLDS;
             let asked = Moment { wall: self.now(), steady: Instant::now() };

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use serde_json::{Value, json};
 
 use crate::containment;
+use crate::git;
 use crate::wire::{Link, Reply};
 
 #[test]
@@ -20,6 +21,7 @@ fn probe() {
             containment::escape();
             works();
         }
+        Some("commit") => git::commit(),
         Some(other) => panic!("there is no probe `{other}`"),
     }
 }
@@ -61,6 +63,14 @@ fn works() {
     assert_eq!(reply.status, 200, "{reply:?}");
     let text = String::from_utf8_lossy(&reply.body);
     assert!(text.contains("average_balance_cents"), "{text}");
+}
+
+/// Calls a tool of the office.
+pub fn called(tool: &str, arguments: Value) -> Value {
+    let body = message("tools/call", json!({ "name": tool, "arguments": arguments }));
+    let reply = ask(&post("/mcp/office", &modern("tools/call", tool), body.as_bytes())).unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()["result"].clone()
 }
 
 type Bad = (&'static str, Vec<u8>, u16, i64);

@@ -1,5 +1,7 @@
 //! Evidence from the command line: verdicts, receipts, attested files, and what is erased or let go.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::world::{ALICE, World};
@@ -114,7 +116,15 @@ fn an_attested_file_is_traced_to_its_task() {
     world.write("model.bin", "weights of the model that learned them");
     let (data, model) = (world.path("train.csv"), world.path("model.bin"));
     world.run(&["attest", &data, "--task", &task]).must(0, &["attested train.csv"]);
-    world.run(&["attest", &model, "--task", &task, "--input", &data]).must(0, &["attested model.bin", "from 1 inputs"]);
+    let out = world.path("model.bin.intoto.jsonl");
+    let attest: [&str; 8] = ["attest", &model, "--task", &task, "--input", &data, "--out", &out];
+    world.run(&attest).must(0, &["attested model.bin", "from 1 inputs", "stated in"]);
+    let envelope: Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert_eq!(envelope["payloadType"], "application/vnd.in-toto+json");
+    let statement: Value =
+        serde_json::from_slice(&BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(statement["subject"][0]["name"], "model.bin");
+    assert!(statement.to_string().contains("checkpoint"), "it has its proof: {statement}");
     world.run(&["trace", &model]).must(0, &["artifact", "model.bin", &task, ALICE]);
     let trace = world.json(&["trace", &model]);
     assert_eq!(trace["chains"][0]["upstream"][0]["artifact"]["name"], "train.csv", "{trace}");

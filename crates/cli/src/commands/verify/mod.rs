@@ -47,7 +47,8 @@ fn judge(context: &Context<'_>, args: &VerifyArgs, ledger: &Ledger) -> Result<Ex
     let findings = audit_log(ledger, &audit, &mut |index, entry| facts.add(index, entry));
     let witnessed = ledger.text("checkpoint.witnessed")?;
     let anchor = witnessed.zip(findings.checkpoint.as_ref()).map(|(note, newest)| audit.anchor(ledger, &note, newest));
-    let older_size = older.as_ref().and_then(|note| Checkpoint::open(note, &origin, &known).ok()).map(|checkpoint| checkpoint.size);
+    let older_size =
+        older.as_ref().and_then(|note| Checkpoint::open(note, &origin, &known).ok()).map(|checkpoint| checkpoint.size);
     let found = Found {
         findings: &findings,
         facts: &facts,

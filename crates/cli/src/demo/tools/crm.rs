@@ -186,12 +186,7 @@ fn fill(database: &mut Connection) -> Result<(), rusqlite::Error> {
                 1 => (Segment::Retail, "example.com"),
                 _ => (Segment::Business, "example.org"),
             };
-            let note = match id % 4 {
-                0 => "Prefers to be called in the morning.",
-                1 => "Asked for paper invoices.",
-                2 => "Moved house last year; address confirmed.",
-                _ => "Contract is up for renewal in autumn.",
-            };
+            let note = usize::try_from(id % 4).ok().and_then(|n| NOTES.get(n)).copied().unwrap_or_default();
             let email = format!("{}@{domain}", name.to_lowercase().replace(' ', "."));
             let phone = format!("+1 202 555 {:04}", 100 + id);
             let balance = (id * id * 7919 + 12_345) % 900_000 - 50_000;
@@ -248,6 +243,22 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS customer (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT NOT NULL, phone TEXT NOT NULL,
     city TEXT NOT NULL, segment TEXT NOT NULL, balance_cents INTEGER NOT NULL, note TEXT NOT NULL
 ) STRICT";
+
+/// What was last heard of a customer.
+const NOTES: [&str; 4] = [
+    "Prefers to be called in the morning, between nine and eleven, and never on a Monday. The last letter came back because \
+     the number of the house was missing; whoever calls next should ask for it, and should not mention the reminder, which \
+     crossed with the payment.",
+    "Asked for paper invoices, printed large, since the spring. Was sent three by mistake in June and paid the first; the \
+     other two are cancelled, and the bookkeeping knows. A renewal for two years was talked about on the telephone, and \
+     nothing has been signed yet.",
+    "Moved house last year, and the new address is confirmed. Two deliveries still went to the old one in May, because the \
+     carrier keeps a list of its own. The carrier has promised to correct it; until then every parcel is to be announced by \
+     telephone.",
+    "The contract is up for renewal in autumn. There was a complaint about the hotline in February, which was answered with a \
+     credit of one month; the customer would stay for the same price, and has asked twice who is responsible for small \
+     accounts now.",
+];
 
 #[rustfmt::skip]
 const PEOPLE: [(&str, &str); 40] = [
