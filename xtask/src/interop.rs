@@ -98,7 +98,8 @@ fn drive(workspace: &Workspace, area: Option<&str>, mut tell: impl FnMut(&Line, 
     if wanted.iter().any(|client| client.how == How::Python) {
         command = command.env("MARQUE_PYTHON", tools::python(workspace)?);
     }
-    let modules: BTreeSet<&str> = wanted.iter().filter_map(|c| if let How::Go(module) = c.how { Some(module) } else { None }).collect();
+    let modules: BTreeSet<&str> =
+        wanted.iter().filter_map(|c| if let How::Go(module) = c.how { Some(module) } else { None }).collect();
     for module in modules {
         command = command.env(&format!("MARQUE_GO_{}", module.to_uppercase()), toolchains::go(workspace, module)?);
     }

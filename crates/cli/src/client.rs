@@ -82,7 +82,8 @@ impl Client {
     pub async fn download(&mut self, path: &str, mut write: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<()> {
         let mut credential = HeaderValue::try_from(format!("Bearer {}", self.credential.expose_secret()))?;
         credential.set_sensitive(true);
-        let request = Request::get(path).header("host", "marque").header(AUTHORIZATION, credential).body(Full::new(Bytes::new()))?;
+        let request =
+            Request::get(path).header("host", "marque").header(AUTHORIZATION, credential).body(Full::new(Bytes::new()))?;
         let response = match &mut self.end {
             End::Server(sender) => {
                 sender.ready().await?;

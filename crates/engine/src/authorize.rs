@@ -321,6 +321,9 @@ fn unregistered(facts: &Facts, request: &ActionRequest) -> Option<Decision> {
     None
 }
 
+/// A record, whose it is, and what became of it.
+type Filed = (RecordId, (TaskId, PersonId), Recorded);
+
 /// Writes the decision down, and what follows from it.
 fn record(
     state: &State,
@@ -329,7 +332,7 @@ fn record(
     facts: &Facts,
     decision: Decision,
     policy: Digest,
-) -> Result<Moves<(RecordId, (TaskId, PersonId), Recorded)>> {
+) -> Result<Moves<Filed>> {
     let record = RecordId::fresh(cx);
     // What an approval allowed happens under the approver's task.
     let used = facts.approval.as_ref().filter(|_| matches!(decision, Decision::Allow { .. }));
@@ -390,7 +393,7 @@ fn still(
     policy: &Snapshot,
     decision: Decision,
 ) -> Option<Decision> {
-    let Some(arguments) = before.call.arguments.digest() else { return None };
+    let arguments = before.call.arguments.digest()?;
     match facts(state, request, arguments, now) {
         Err(ended) => Some(Decision::deny("revoked", ended.to_string())),
         Ok(after) => {

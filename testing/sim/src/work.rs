@@ -195,5 +195,12 @@ fn seen(name: &str) -> Checked<Attestation> {
     let pid = std::process::id();
     let started = must("sim", "reading the start of this process", start_time(pid))?;
     let user = must("sim", "naming a selector", Selector::new("unix", "uid", 1000))?;
-    Ok(Attestation { method: "unix".into(), pid, started, selectors: BTreeSet::from([words::selector(name), user]), until: None, node: None })
+    Ok(Attestation {
+        method: "unix".into(),
+        pid,
+        started,
+        selectors: BTreeSet::from([words::selector(name), user]),
+        until: None,
+        node: None,
+    })
 }

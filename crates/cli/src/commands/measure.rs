@@ -62,7 +62,11 @@ mod tests {
         std::fs::write(&second, b"other").unwrap();
         assert_ne!(artifacts(&[second]).unwrap(), both);
         for wrong in [link, folder.path().to_owned(), folder.path().join("missing"), PathBuf::from("/dev/null")] {
-            assert!(artifacts(&[wrong.clone()]).unwrap_err().message.contains("cannot measure"), "{}", wrong.display());
+            assert!(
+                artifacts(std::slice::from_ref(&wrong)).unwrap_err().message.contains("cannot measure"),
+                "{}",
+                wrong.display()
+            );
         }
     }
 

@@ -74,7 +74,8 @@ impl World {
 
     fn instance(&mut self, of: &SpiffeId) -> Instance {
         let id = self.with(InstanceId::fresh);
-        let attestation = Attestation { method: "unix".into(), pid: 1, started: 1, selectors: BTreeSet::new(), until: None, node: None };
+        let attestation =
+            Attestation { method: "unix".into(), pid: 1, started: 1, selectors: BTreeSet::new(), until: None, node: None };
         let instance = Instance { id, identity: of.clone(), attestation, task: None, since: self.now, epoch: self.state.epoch };
         self.apply(Body::InstanceAttested { instance: instance.clone() });
         instance

@@ -283,7 +283,7 @@ pub(crate) fn call(lease: LeaseId, tool: &str, arguments: Value) -> ActionReques
         lease,
         action: Action::Invoke,
         resource: tool.parse().unwrap(),
-        request: sha256(arguments.to_string().as_bytes()).into(),
+        request: sha256(arguments.to_string().as_bytes()),
         arguments,
         contents: Vec::new(),
         protocol: "mcp tools/call".into(),

@@ -13,7 +13,13 @@ use crate::world::{ALICE, LEAD, OTHER, World, eventually, person, spiffe, within
 
 /// The outcome of a stream of which only the first piece came.
 fn first_piece(ending: Ending) -> Outcome {
-    Outcome { ending, status: 200, response: Some(sha256(FIRST.as_bytes()).into()), bytes: FIRST.len() as u64, contents: Vec::new() }
+    Outcome {
+        ending,
+        status: 200,
+        response: Some(sha256(FIRST.as_bytes()).into()),
+        bytes: FIRST.len() as u64,
+        contents: Vec::new(),
+    }
 }
 
 #[tokio::test]
@@ -24,8 +30,13 @@ async fn an_outcome_has_exactly_the_bytes_that_the_caller_got() {
         world.server.mode(mode);
         let got = client.ask(call("find", json!({}))).await;
         let outcome = world.outcome(got.record()).await;
-        let expected =
-            Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(&got.body).into()), bytes: got.body.len() as u64, contents: Vec::new() };
+        let expected = Outcome {
+            ending: Ending::Answered,
+            status: 200,
+            response: Some(sha256(&got.body).into()),
+            bytes: got.body.len() as u64,
+            contents: Vec::new(),
+        };
         assert_eq!(outcome, expected, "{mode:?}");
     }
 }
@@ -47,8 +58,13 @@ async fn a_stream_flows_while_it_is_open() {
     let rest = within(response.into_body().collect()).await.unwrap().to_bytes();
     assert_eq!(&rest[..], LAST.as_bytes());
     let whole = format!("{FIRST}{LAST}");
-    let expected =
-        Outcome { ending: Ending::Answered, status: 200, response: Some(sha256(whole.as_bytes()).into()), bytes: whole.len() as u64, contents: Vec::new() };
+    let expected = Outcome {
+        ending: Ending::Answered,
+        status: 200,
+        response: Some(sha256(whole.as_bytes()).into()),
+        bytes: whole.len() as u64,
+        contents: Vec::new(),
+    };
     assert_eq!(world.outcome(record).await, expected);
 }
 

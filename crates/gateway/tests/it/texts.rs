@@ -73,11 +73,11 @@ async fn what_did_not_come_whole_has_no_texts_and_says_so() {
 async fn a_request_or_an_answer_with_very_much_in_it_is_recorded_within_bounds() {
     let world = World::start().await;
     let mut client = world.client().await;
-    let texts: Vec<String> = (0..3000).map(|n| format!("{n} {PARAGRAPH} {}", n * 7919)).collect();
-    world.server.says(&texts[..600].concat());
+    let texts: Vec<String> = (0..200).map(|n| format!("{n} {PARAGRAPH} {}", n * 7919)).collect();
+    world.server.says(&texts.concat());
     let arguments = json!({ "texts": texts, ("a".repeat(500)): { ("b".repeat(60_000)): PARAGRAPH } });
     let got = client.ask(call("find", arguments)).await;
-    assert_eq!(got.decision(), "allow");
+    assert_eq!(got.decision(), "allow", "{:.300}", String::from_utf8_lossy(&got.body));
     let outcome = world.outcome(got.record()).await;
     assert_eq!((outcome.ending, outcome.contents.len()), (Ending::Answered, 1));
     assert!((1..=512).contains(&outcome.contents[0].prints.as_slice().len()));

@@ -92,8 +92,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock(AtomicI64::new(1_760_000_000_000_000)));
         let shared: Arc<dyn Clock> = clock.clone();
-        let options =
-            Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
+        let options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
         let env = Env { clock: shared, entropy: Arc::new(SystemEntropy) };
         let engine = Engine::open(&dir.path().join("state"), env, options).await.unwrap();
         for name in [ALICE, BOB] {

@@ -20,7 +20,7 @@ use marque_engine::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tonic::Status;
 use zeroize::Zeroizing;
@@ -126,6 +126,8 @@ pub struct RemoteSource {
     reached: watch::Sender<bool>,
     ended: watch::Sender<u64>,
     bundles_changed: watch::Sender<u64>,
+    /// There is a new copy.
+    attested: Notify,
 }
 
 /// What the server said last.
@@ -189,6 +191,7 @@ impl RemoteSource {
             reached: watch::channel(false).0,
             ended: watch::channel(0).0,
             bundles_changed: watch::channel(0).0,
+            attested: Notify::new(),
         }))
     }
 
@@ -222,7 +225,11 @@ impl RemoteSource {
             let hold = longest / HOLDS;
             let asked = Moment { wall: self.now(), steady: Instant::now() };
             let question = SyncRequest { seen, hold_millis: u64::try_from(hold.as_millis()).unwrap_or(u64::MAX) };
-            let answer = self.link.ask::<NodeSync>("/v1/node/sync", &question, hold + patience(longest)).await;
+            let answer = tokio::select! {
+                answer = self.link.ask::<NodeSync>("/v1/node/sync", &question, hold + patience(longest)) => answer,
+                // The server compares with what was seen before this copy, and would not tell that it has ended.
+                () = self.attested.notified() => continue,
+            };
             let failed = match answer {
                 Ok(sync) => self.take(sync, asked).err().map(|e| e.chain()),
                 Err(LinkError::Refused { code, message }) if matches!(code.as_str(), wire::BANNED | wire::UNAUTHENTICATED) => {
@@ -433,6 +440,7 @@ impl RemoteSource {
         let count = known.copies.len();
         known.copies.retain(|id, copy| !copy.is_of(sight) || copies.iter().any(|of| of.instance == *id));
         let dropped = known.copies.len() < count;
+        let new = copies.iter().any(|of| known.last.as_ref().is_none_or(|last| !last.sync.live.contains(&of.instance)));
         for of in copies {
             let svid = known.copies.remove(&of.instance).and_then(|copy| copy.svid);
             let (pid, started, selectors) = (sight.pid, sight.started, sight.selectors.clone());
@@ -440,6 +448,9 @@ impl RemoteSource {
             known.copies.insert(of.instance, copied);
         }
         drop(known);
+        if new {
+            self.attested.notify_one();
+        }
         if dropped {
             self.bump_ended();
         }

@@ -38,10 +38,7 @@ impl Socket {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = peer_of(&theirs).unwrap();
         assert_eq!(peer.pid, std::process::id());
-        tokio::spawn(marque_server::http(
-            AnyAuthority::new(theirs),
-            workload::service(source, peer),
-        ));
+        tokio::spawn(marque_server::http(AnyAuthority::new(theirs), workload::service(source, peer)));
         let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(ours))).await.unwrap();
         tokio::spawn(connection);
         Self(sender)

@@ -10,6 +10,7 @@ mod log;
 mod model;
 #[cfg(test)]
 mod runs;
+#[cfg(test)]
 mod tiles;
 #[cfg(test)]
 mod views;

@@ -112,8 +112,14 @@ impl World {
     }
 
     fn attest(&mut self, extra: u8) {
-        let attestation =
-            Attestation { method: "unix".into(), pid: u32::from(extra), started: 1, selectors: BTreeSet::new(), until: None, node: None };
+        let attestation = Attestation {
+            method: "unix".into(),
+            pid: u32::from(extra),
+            started: 1,
+            selectors: BTreeSet::new(),
+            until: None,
+            node: None,
+        };
         let (id, identity) = (self.fresh(InstanceId::fresh), actor(extra % 2));
         let task = self.tasks.last().filter(|_| extra > 127).map(|task| task.id);
         let instance = Instance { id, identity, attestation, task, since: self.now, epoch: self.epoch };

@@ -182,7 +182,7 @@ mod tests {
         for around in [home.as_path(), folder.path(), Path::new("/")] {
             assert!(writable(around, Some(&home), &[], &[]).unwrap_err().message.contains("a directory of its own"));
         }
-        let paths = writable(&work, Some(&home), &[], &[home.clone()]).unwrap();
+        let paths = writable(&work, Some(&home), &[], std::slice::from_ref(&home)).unwrap();
         assert_eq!(paths[..2], [work.canonicalize().unwrap(), home.canonicalize().unwrap()]);
         assert!(writable(&work, Some(&home), &[], &[home.join("missing")]).is_err());
         assert!(writable(&work, Some(&home), &[work.canonicalize().unwrap()], &[]).is_err(), "what is hidden is no place to be");

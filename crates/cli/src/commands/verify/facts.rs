@@ -79,7 +79,7 @@ impl Facts {
             };
             hole.found > hole.expected && self.gaps.iter().any(covers)
         };
-        self.holes.iter().filter(|hole| !admitted(hole) && !(hole.is_first && is_pruned)).copied().collect()
+        self.holes.iter().filter(|hole| !(admitted(hole) || (hole.is_first && is_pruned))).copied().collect()
     }
 
     fn count(&mut self, observer: ObserverId, found: u64, entry: u64) {
