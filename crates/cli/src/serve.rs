@@ -86,6 +86,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let window = marque_console::router(Arc::clone(&engine));
     // They end with this function.
     let _exports = exports::start(&engine, &config.export).await?;
+    let asked = asked_to_stop()?;
     ready(&addresses, output);
     tokio::select! {
         () = unix_connections(api, |stream, peer| {
@@ -98,7 +99,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}
         () = plain_ledger(ledger, &published) => {}
         stopped = time(&engine, &tls, &door) => stopped?,
-        () = asked_to_stop() => {}
+        () = asked => {}
     }
     // What is cut off here loses nothing: what was answered is durable.
     engine.publish()?;
@@ -195,19 +196,15 @@ pub async fn tcp_connections<F: Future<Output = ()> + Send + 'static>(listener: 
     }
 }
 
-/// Waits for SIGTERM or ctrl-c.
-pub async fn asked_to_stop() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
+/// Waits for SIGTERM or ctrl-c. Who says that it is ready calls this before: from the call on, neither ends the process.
+pub fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
+    })
 }
 
 /// The gateway behind a launch's own listener.

@@ -194,6 +194,7 @@ async fn serve(args: JoinArgs, output: &Output) -> Result<()> {
     };
     let source = RemoteSource::new(joined, home, env, args.max_staleness).map_err(failed)?;
     let shown: Arc<dyn Source> = source.clone();
+    let asked = asked_to_stop()?;
     let said = async {
         source.reached().await;
         output.show(&ready, || {
@@ -209,7 +210,7 @@ async fn serve(args: JoinArgs, output: &Output) -> Result<()> {
             http(AnyAuthority::new(stream), agent::over(Arc::clone(&shown), peer))
         }) => Ok(()),
         () = said => Ok(()),
-        () = asked_to_stop() => Ok(()),
+        () = asked => Ok(()),
     };
     if ended.is_err() {
         // Whoever holds a stream is told, too.

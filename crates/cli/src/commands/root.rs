@@ -11,6 +11,7 @@ use super::witness::{Cosigner, bind, names, serve, show};
 use crate::args::{KeyCommand, RootArgs};
 use crate::failure::Result;
 use crate::output::{Output, Tone};
+use crate::serve::asked_to_stop;
 use crate::witnesses;
 
 pub async fn root(args: RootArgs, output: &Output) -> Result<()> {
@@ -32,6 +33,7 @@ pub async fn root(args: RootArgs, output: &Output) -> Result<()> {
     let (key, log_key) = (feeder.key(), root.key());
     let ready =
         json!({ "listen": address, "key": key, "log_key": log_key, "logs": names(&logs), "ledger": format!("{address}/ledger") });
+    let asked = asked_to_stop()?;
     output.show(&ready, || {
         output.line(format!("{} the root log is ready", output.paint(Tone::Good, "✓")));
         show(output, &address, &key, &logs);
@@ -41,7 +43,7 @@ pub async fn root(args: RootArgs, output: &Output) -> Result<()> {
     let routes =
         witness::router(feeder).merge(witness::root_router(Arc::clone(&root))).merge(ledger::router(root.published_log()));
     tokio::select! {
-        () = serve(listener, routes) => {}
+        () = serve(listener, routes, asked) => {}
         stopped = publish(&root) => stopped?,
     }
     // What is cut off here loses nothing: what was answered is durable.

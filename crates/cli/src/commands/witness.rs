@@ -26,12 +26,12 @@ pub async fn witness(args: WitnessArgs, output: &Output) -> Result<()> {
     let Cosigner { dir, name, logs } = Cosigner::try_from(args.cosigner)?;
     let (listener, address) = bind(args.listen).await?;
     let witness = Witness::open(&dir, Env::system(), name.as_deref(), &logs)?;
-    let key = witness.key();
+    let (key, asked) = (witness.key(), asked_to_stop()?);
     output.show(&json!({ "listen": address, "key": key, "logs": names(&logs) }), || {
         output.line(format!("{} the witness is ready", output.paint(Tone::Good, "✓")));
         show(output, &address, &key, &logs);
     });
-    serve(listener, marque_server::witness::router(witness)).await;
+    serve(listener, marque_server::witness::router(witness), asked).await;
     Ok(())
 }
 
@@ -75,10 +75,10 @@ pub fn names(logs: &[Verifier]) -> Vec<&str> {
     logs.iter().map(Verifier::name).collect()
 }
 
-/// Serves until SIGTERM or ctrl-c.
-pub async fn serve(listener: TcpListener, router: Router) {
+/// Serves until it is asked to stop.
+pub async fn serve(listener: TcpListener, router: Router, asked: impl Future<Output = ()>) {
     tokio::select! {
         () = tcp_connections(listener, |stream| http(stream, router.clone())) => {}
-        () = asked_to_stop() => {}
+        () = asked => {}
     }
 }
