@@ -27,30 +27,6 @@ pub fn go_mtls(world: &World) -> Result<Heard> {
     Ok(dialled)
 }
 
-/// A watcher sees what a rotation by command changes; and handshakes under load do not fail meanwhile.
-pub fn go_rotation(world: &World) -> Result<Heard> {
-    let (server, address) = go_server(world, "0")?;
-    let mut watch = go_program(world, GO)?;
-    watch.args(["watch", &id(GO), "3", "60"]);
-    let watcher = Server::start("go watcher", &mut watch, world.dir())?;
-    watcher.line()?;
-    let mut load = go_program(world, GO_PEER)?;
-    load.args(["load", &id(GO_PEER), &id(GO), &address, "15"]);
-    let load = Server::start("go load", &mut load, world.dir())?;
-    for verb in ["prepare", "activate", "taint"] {
-        world.marque(&["authority", verb, "x509", "--why", "interop"], "")?;
-        // Bundles are handed out over some seconds; each change is to be seen as one of its own.
-        std::thread::sleep(std::time::Duration::from_secs(6));
-    }
-    let seen: Value = serde_json::from_str(&watcher.line()?)?;
-    need(seen.get("ok") == Some(&json!(true)), format!("the watcher: {seen}"))?;
-    let loaded: Value = serde_json::from_str(&load.line()?)?;
-    need(loaded.get("ok") == Some(&json!(true)), format!("the load: {loaded}"))?;
-    drop(server);
-    let version = seen.get("version").and_then(Value::as_str).map(str::to_owned);
-    Ok(Heard { version, seen: json!({ "watch": seen.get("seen"), "load": loaded.get("seen") }) })
-}
-
 /// go-spiffe's federation client against our bundle endpoint.
 pub fn go_federation(world: &World) -> Result<Heard> {
     let url = format!("{}/spiffe/bundle", world.addresses.issuer);

@@ -49,7 +49,6 @@ const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "openssl", version: "any", run: x509::judge },
     Judge { area: "identity", client: "spiffe-rust-own-tests", version: "0.19", run: identity::own_tests },
     // It changes the authority, which the tests above do not expect.
-    Judge { area: "identity", client: "spiffe-go-rotation", version: "2.8", run: identity::go_rotation },
     Judge { area: "mcp", client: "mcp-python-modern", version: "2.3", run: mcp::modern },
     Judge { area: "mcp", client: "mcp-python-legacy", version: "2.3", run: mcp::legacy },
     Judge { area: "mcp", client: "mcp-server-time", version: "2026", run: mcp::server_time },

@@ -79,8 +79,9 @@ impl Ledger {
         let verifier = self.verifier(&files, journal)?;
         let origin = format!("{}/marque/log", words::TRUST_DOMAIN);
         let vault = must("I6", "opening the vault", vault(root))?;
+        let head = self.heads.last().map_or(0, |(size, _)| *size);
         let fold = &mut self.fold;
-        let mut parts = Parts { ledger: root.join("ledger"), bundle: None, private: Vec::new() };
+        let mut parts = Parts { ledger: root.join("ledger"), size: head, bundle: None, private: Vec::new() };
         let report = verify_log(&files, &origin, &[verifier], &mut |index: u64, leaf: &[u8]| {
             fold.take(index, leaf, parts.of(index, fold.size), &vault)
         });
@@ -163,6 +164,8 @@ impl Fold {
 /// The private parts of the entries, a bundle at a time.
 struct Parts {
     ledger: PathBuf,
+    /// Files of a head that was never published may lie beside those of the last one.
+    size: u64,
     bundle: Option<u64>,
     private: Vec<Vec<u8>>,
 }
@@ -173,8 +176,7 @@ impl Parts {
         let bundle = index / 256;
         if index >= taken && self.bundle != Some(bundle) {
             self.bundle = Some(bundle);
-            let width = (1..=256_u16).rev().find(|w| self.ledger.join(Bundle { index: bundle, width: *w }.path()).is_file());
-            let records = width.map(|width| read_records(&self.ledger, Bundle { index: bundle, width }));
+            let records = Bundle::in_tree(bundle, self.size).map(|bundle| read_records(&self.ledger, bundle));
             let records = records.and_then(Result::ok).unwrap_or_default();
             self.private = records.iter().map(|(_, record)| Record::split(record).1.to_vec()).collect();
         }
