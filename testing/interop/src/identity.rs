@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::fault::{Fault, Heard, Result, need};
+use crate::fault::{Fault, Heard, Result};
 use crate::process::{Server, finish};
 use crate::python::said;
 use crate::world::{GO, GO_PEER, JAVA, World};
