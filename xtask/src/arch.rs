@@ -206,7 +206,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("marque-policy", &["marque-core"]),
     ("marque-svid", &["marque-core"]),
     ("marque-ledger", &[]),
-    ("marque-store", &["marque-core", "marque-ledger", "marque-trace"]),
+    ("marque-store", &["marque-core", "marque-ledger"]),
     ("marque-trace", &[]),
     ("marque-export", &["marque-core"]),
     (

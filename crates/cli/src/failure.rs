@@ -43,13 +43,7 @@ impl Failure {
 /// Any other error, with all that it says.
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(e) = source {
-            message = format!("{message}: {e}");
-            source = e.source();
-        }
-        Self::failed(message)
+        Self::failed(marque_engine::describe(&error))
     }
 }
 

@@ -50,7 +50,7 @@ pub use digest::{canonical, content, content_within, sha256};
 pub use elevate::ElevationView;
 pub use env::{Clock, Entropy, Env, SystemClock, SystemEntropy};
 pub use erase::Erasure;
-pub use error::{EngineError, Result};
+pub use error::{EngineError, Result, describe};
 pub use exchange::{Exchange, Exchanged, TokenType};
 pub use followers::{Batch, Export, ExportFormat, ExportStatus, Follower, Framing, Limits, Piece, Rendering};
 pub use issue::{IssuedX509, ValidatedJwt};

@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use marque_engine::{EndpointUrl, Engine, EngineError, Profile, Relationship, TrustedIssuer};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use marque_engine::{EndpointUrl, Engine, EngineError, Profile, Relationship, TrustedIssuer, describe};
+use rustls::ClientConfig;
 
 use crate::fetch::{FetchError, Fetched, fetch, system_tls};
+use crate::tls_client::known_by_svid;
 
 /// Why a foreign document is not there.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +39,7 @@ pub async fn follow(engine: Arc<Engine>, relationship: Relationship) {
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(trust_domain = %relationship.trust_domain, "the bundle was not fetched: {}", chain(&error));
+                    tracing::warn!(trust_domain = %relationship.trust_domain, "the bundle was not fetched: {}", describe(&error));
                 }
                 failing = true;
                 RETRY
@@ -79,7 +77,7 @@ pub async fn follow_issuer(engine: Arc<Engine>, trusted: TrustedIssuer) {
         let pause = match fetch_issuer(&engine, &trusted).await {
             Ok(()) => REFRESH,
             Err(error) => {
-                tracing::warn!(issuer = %trusted.issuer, "the keys were not fetched: {}", chain(&error));
+                tracing::warn!(issuer = %trusted.issuer, "the keys were not fetched: {}", describe(&error));
                 RETRY
             }
         };
@@ -101,71 +99,15 @@ pub async fn fetch_issuer(engine: &Arc<Engine>, trusted: &TrustedIssuer) -> Resu
 }
 
 /// TLS to an endpoint that shows an X.509-SVID (SPIFFE Federation §5.2.2): checked against the newest bundle of the
-/// server's own trust domain, and never by its host name.
+/// server's own trust domain.
 fn spiffe_tls(engine: &Arc<Engine>, relationship: &Relationship) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier =
-        SpiffeServer { engine: Arc::clone(engine), relationship: relationship.clone(), provider: Arc::clone(&provider) };
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()))
-}
-
-#[derive(Debug)]
-struct SpiffeServer {
-    engine: Arc<Engine>,
-    relationship: Relationship,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for SpiffeServer {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain: Vec<&[u8]> = [leaf].into_iter().chain(intermediates).map(AsRef::as_ref).collect();
-        let mut latest = self.engine.foreign_bundles();
-        latest.put(self.engine.authorities().bundle().clone());
-        let checked = self.relationship.check_server(&chain, &latest, self.engine.now());
-        let refused = |_| rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        checked.map(|_| ServerCertVerified::assertion()).map_err(refused)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// The whole chain of an error in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
+    let (engine, relationship) = (Arc::clone(engine), relationship.clone());
+    let is_it = move |chain: &[&[u8]]| {
+        let mut latest = engine.foreign_bundles();
+        latest.put(engine.authorities().bundle().clone());
+        relationship.check_server(chain, &latest, engine.now()).is_ok()
+    };
+    Ok(Arc::new(known_by_svid(is_it)?.with_no_client_auth()))
 }
 
 const MAX_REDIRECTS: usize = 5;

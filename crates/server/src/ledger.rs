@@ -7,9 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use marque_engine::{Published, Served, sha256};
-
-use crate::witnessing::describe;
+use marque_engine::{Published, Served, describe, sha256};
 
 /// The routes: `/ledger/` and a path of tlog-tiles v0.1.0, `verifier` or `checkpoint.witnessed`.
 pub fn router(published: Published) -> Router {

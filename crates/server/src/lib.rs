@@ -20,6 +20,7 @@ mod serve;
 pub mod sinks;
 pub mod source;
 pub mod tls;
+mod tls_client;
 pub mod witness;
 pub mod witnessing;
 pub mod workload;

@@ -12,7 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use marque_engine::{EngineError, WitnessAnswer, WitnessRequest, Witnesses};
+use marque_engine::{EngineError, WitnessAnswer, WitnessRequest, Witnesses, describe};
 use tokio::task::JoinSet;
 
 use crate::fetch::system_tls;
@@ -132,16 +132,6 @@ fn is_allowed(url: &str) -> bool {
     // A password in an address would end up in the status, and a query has no place before the path that is added.
     let is_plain = uri.query().is_none() && uri.authority().is_none_or(|authority| !authority.as_str().contains('@'));
     is_plain && (scheme == "https" || (scheme == "http" && is_loopback()))
-}
-
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
 }
 
 /// How long one request may take: a witness that hangs is a witness that is down.

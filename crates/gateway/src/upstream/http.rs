@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use marque_core::resource::{InjectedHeader, ResourceId};
-use marque_engine::Engine;
+use marque_engine::{Engine, describe};
 
 use crate::reply::BodyError;
 
@@ -137,16 +137,6 @@ fn returned(from: &HeaderMap) -> HeaderMap {
 
 fn unreachable(service: &ResourceId, why: String) -> UpstreamError {
     UpstreamError::Unreachable { service: service.clone(), why }
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -9,17 +9,17 @@ use hyper::body::Bytes;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marque_core::spiffe::SpiffeId;
-use marque_engine::{BundleSet, Clock};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use marque_engine::{BundleSet, Clock, describe};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
+
+use crate::tls_client::known_by_svid;
 
 /// Why a server did not answer, or what it answered.
 #[derive(Debug, thiserror::Error)]
@@ -170,10 +170,11 @@ impl Link {
     }
 
     fn tls(&self) -> Result<ClientConfig, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = TheServer { trust: Arc::clone(&self.trust), provider: Arc::clone(&provider) };
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let trust = Arc::clone(&self.trust);
+        let config = known_by_svid(move |chain| {
+            let bundles = trust.bundles.read().unwrap_or_else(PoisonError::into_inner);
+            bundles.verify_x509_svid(chain, trust.clock.now()).is_ok_and(|verified| verified.id == trust.server)
+        })?;
         let mut config = match self.shown.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             None => config.with_no_client_auth(),
             Some(Shown { chain, key }) => {
@@ -186,60 +187,7 @@ impl Link {
     }
 
     fn unreachable(&self, error: &dyn std::error::Error) -> LinkError {
-        let mut why = error.to_string();
-        let mut source = error.source();
-        while let Some(e) = source {
-            why = format!("{why}: {e}");
-            source = e.source();
-        }
-        LinkError::Unreachable { server: self.server.clone(), why }
-    }
-}
-
-/// Knows the trust domain's server by its X.509-SVID, and never by its host name.
-#[derive(Debug)]
-struct TheServer {
-    trust: Arc<Trust>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for TheServer {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain: Vec<&[u8]> = [leaf].into_iter().chain(intermediates).map(AsRef::as_ref).collect();
-        let bundles = self.trust.bundles.read().unwrap_or_else(PoisonError::into_inner);
-        match bundles.verify_x509_svid(&chain, self.trust.clock.now()) {
-            Ok(verified) if verified.id == self.trust.server => Ok(ServerCertVerified::assertion()),
-            _ => Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        LinkError::Unreachable { server: self.server.clone(), why: describe(error) }
     }
 }
 

@@ -107,13 +107,7 @@ impl SinkError {
 
     /// The whole chain in one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(e) = source {
-            text = format!("{text}: {e}");
-            source = e.source();
-        }
-        text
+        marque_engine::describe(self)
     }
 }
 

@@ -77,7 +77,7 @@ impl LogFiles for Ledger {
 impl Served {
     async fn fetch(&self, path: &str) -> std::result::Result<Option<Vec<u8>>, String> {
         let request = Request::get(format!("{}{path}", self.prefix)).body(Empty::new()).map_err(|e| e.to_string())?;
-        let response = self.client.request(request).await.map_err(|e| whole(&e))?;
+        let response = self.client.request(request).await.map_err(|e| marque_engine::describe(&e))?;
         match response.status() {
             StatusCode::OK => {
                 let body = Limited::new(response.into_body(), MOST).collect().await.map_err(|e| e.to_string())?;
@@ -109,17 +109,6 @@ fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>> {
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// An error with what it came from.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }
 
 /// More than any file of a ledger has: 256 entries of 64 KiB.

@@ -10,7 +10,7 @@ use super::wire::{
     Fault, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, Reply, ReplyBody,
     SESSION_HEADER, UNSUPPORTED_VERSION, single,
 };
-use super::{Answer, Tools, sentence};
+use super::{Answer, Tools};
 
 /// Answers one body that came by POST.
 pub fn handle(tools: &Tools, headers: &HeaderMap, body: &[u8]) -> Reply {
@@ -158,7 +158,7 @@ impl Message {
                 Reply::new(StatusCode::OK, ReplyBody::Watch { watch, response })
             }
             Err(error) => {
-                let text = sentence(&error);
+                let text = marque_engine::describe(&error);
                 tracing::warn!(tool = name, error = %text, "a tool call failed");
                 let content = json!([{ "type": "text", "text": text }]);
                 self.result(era.complete(json!({ "content": content, "isError": true })))

@@ -9,7 +9,6 @@ mod mcp;
 mod reports;
 mod wire;
 
-use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -277,17 +276,6 @@ fn folder(path: PathBuf) -> Result<PathBuf, ToolServerError> {
 
 fn parse<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolServerError> {
     serde_json::from_value(arguments).map_err(ToolServerError::Arguments)
-}
-
-/// The error and its causes in one line, for the caller of a tool.
-fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 const BODY_LIMIT: usize = 1024 * 1024;
