@@ -122,6 +122,7 @@ pub fn simulation<S: AsRef<OsStr>>(workspace: &Workspace, args: impl IntoIterato
 pub fn e2e(workspace: &Workspace) -> Result<Cargo, String> {
     // Nodes live in network namespaces of their own there.
     program("ip", "iproute2")?;
+    program("git", "git")?;
     let binary = workspace.build_marque()?;
     Ok(Cargo::new(workspace, &["test", "--package", "marque-e2e"]).env("MARQUE_BIN", binary))
 }
