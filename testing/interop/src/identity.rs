@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::fault::{Fault, Heard, Result};
+use crate::fault::{Fault, Heard, Result, need};
 use crate::process::{Server, finish};
 use crate::python::said;
 use crate::world::{GO, GO_PEER, JAVA, World};
@@ -25,6 +25,36 @@ pub fn go_mtls(world: &World) -> Result<Heard> {
     let dialled = hear(go_program(world, GO_PEER)?.args(["dial", &id(GO_PEER), &id(GO), &address, WRONG]))?;
     drop(server);
     Ok(dialled)
+}
+
+/// A watcher sees what a rotation by command changes; and handshakes under load do not fail meanwhile.
+pub fn go_rotation(world: &World) -> Result<Heard> {
+    let (server, address) = go_server(world, "0")?;
+    let mut watch = go_program(world, GO)?;
+    // An authority that is activated replaces no SVID before its half life; a tainted one does at once.
+    watch.args(["watch", &id(GO), "2", "60"]);
+    let watcher = Server::start("go watcher", &mut watch, world.dir())?;
+    let begun = watcher.line()?;
+    need(begun.contains("\"ready\""), format!("the watcher: {begun}"))?;
+    let mut load = go_program(world, GO_PEER)?;
+    load.args(["load", &id(GO_PEER), &id(GO), &address, "15"]);
+    let load = Server::start("go load", &mut load, world.dir())?;
+    let keys = world.marque(&["authority", "list"], "")?;
+    let is_signing = |key: &&Value| key.get("kind") == Some(&json!("x509")) && key.get("phase") == Some(&json!("active"));
+    let key = keys.as_array().and_then(|keys| keys.iter().find(is_signing)).and_then(|key| key.get("id")?.as_str());
+    let key = key.ok_or_else(|| Fault::new(format!("no active key in `{keys}`")))?;
+    for verb in [&["prepare", "x509"][..], &["activate", "x509"], &["taint", "x509", key]] {
+        world.marque(&[&["authority"], verb, &["--why", "interop"]].concat(), "")?;
+        // Bundles are handed out over some seconds; each change is to be seen as one of its own.
+        std::thread::sleep(std::time::Duration::from_secs(6));
+    }
+    let seen: Value = serde_json::from_str(&watcher.line()?)?;
+    need(seen.get("ok") == Some(&json!(true)), format!("the watcher: {seen}"))?;
+    let loaded: Value = serde_json::from_str(&load.line()?)?;
+    need(loaded.get("ok") == Some(&json!(true)), format!("the load: {loaded}"))?;
+    drop(server);
+    let version = seen.get("version").and_then(Value::as_str).map(str::to_owned);
+    Ok(Heard { version, seen: json!({ "watch": seen.get("seen"), "load": loaded.get("seen") }) })
 }
 
 /// go-spiffe's federation client against our bundle endpoint.

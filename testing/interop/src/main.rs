@@ -48,6 +48,8 @@ const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "envoy", version: "1.40", run: identity::envoy },
     Judge { area: "identity", client: "openssl", version: "any", run: x509::judge },
     Judge { area: "identity", client: "spiffe-rust-own-tests", version: "0.19", run: identity::own_tests },
+    // The last one: it leaves more authorities than one, and others count on one.
+    Judge { area: "identity", client: "spiffe-go-rotation", version: "2.8", run: identity::go_rotation },
     // It changes the authority, which the tests above do not expect.
     Judge { area: "mcp", client: "mcp-python-modern", version: "2.3", run: mcp::modern },
     Judge { area: "mcp", client: "mcp-python-legacy", version: "2.3", run: mcp::legacy },
