@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
-	"os"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/federation"
@@ -47,33 +45,6 @@ func federationSPIFFE(ctx context.Context, arguments []string) (any, error) {
 		return nil, err
 	}
 	if err := sameKeys(bundle, known); err != nil {
-		return nil, err
-	}
-	return shown(bundle)
-}
-
-// federationWeb takes a bundle from an endpoint with an ordinary certificate (Federation 5.2.1).
-func federationWeb(ctx context.Context, arguments []string) (any, error) {
-	domain, err := spiffeid.TrustDomainFromString(arguments[0])
-	if err != nil {
-		return nil, err
-	}
-	pem, err := os.ReadFile(arguments[2])
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if err := need(roots.AppendCertsFromPEM(pem), "there is no root in `%s`", arguments[2]); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	bundle, err := federation.FetchBundle(ctx, domain, arguments[1], federation.WithWebPKIRoots(roots))
-	if err != nil {
-		return nil, err
-	}
-	_, err = federation.FetchBundle(ctx, domain, arguments[1], federation.WithWebPKIRoots(x509.NewCertPool()))
-	if err := need(err != nil, "an endpoint without a known root was trusted"); err != nil {
 		return nil, err
 	}
 	return shown(bundle)

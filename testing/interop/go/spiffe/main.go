@@ -5,18 +5,14 @@
 //	spiffe-go fetch ID                         X.509- and JWT-SVIDs and bundles, validated by API and offline
 //	spiffe-go denied                           no identity fits this process: PermissionDenied, for every call
 //	spiffe-go watch ID UPDATES SECONDS         so many different SVIDs within the time, on one stream
-//	spiffe-go withdrawn ID SECONDS             an SVID first, then a stream ended with PermissionDenied
 //	spiffe-go serve ID PEER COUNT              mutual TLS for PEER alone, until COUNT connections were made
 //	spiffe-go dial ID PEER ADDRESS WRONG       mutual TLS with PEER; WRONG in its place, and no certificate, are refused
-//	spiffe-go refused ID PEER ADDRESS          the same, where the other side expects somebody else
 //	spiffe-go load ID PEER ADDRESS SECONDS     handshakes without a pause; one that fails is a failure
 //	spiffe-go federation DOMAIN URL ENDPOINT   the bundle of DOMAIN by https_spiffe, from an endpoint of that SPIFFE ID
-//	spiffe-go federation-web DOMAIN URL ROOTS  the same by https_web, with the roots in a PEM file
 //	spiffe-go publish DOMAIN DIR               a bundle endpoint of another trust domain, until it is ended
-//	spiffe-go wit ID                           WIT-SVID and bundles, validated offline
 //	spiffe-go no-wit                           every call of the WIT profile is answered with Unimplemented
 //
-// "serve", "watch", "withdrawn" and "publish" first print a line of their own, when they are ready.
+// "serve", "watch" and "publish" first print a line of their own, when they are ready.
 package main
 
 import (
@@ -39,19 +35,15 @@ type mode struct {
 }
 
 var modes = map[string]mode{
-	"fetch":          {1, fetch},
-	"denied":         {0, denied},
-	"watch":          {3, watch},
-	"withdrawn":      {2, withdrawn},
-	"serve":          {3, serve},
-	"dial":           {4, dial},
-	"refused":        {3, refused},
-	"load":           {4, load},
-	"federation":     {3, federationSPIFFE},
-	"federation-web": {3, federationWeb},
-	"publish":        {2, publish},
-	"wit":            {1, wit},
-	"no-wit":         {0, noWIT},
+	"fetch":      {1, fetch},
+	"denied":     {0, denied},
+	"watch":      {3, watch},
+	"serve":      {3, serve},
+	"dial":       {4, dial},
+	"load":       {4, load},
+	"federation": {3, federationSPIFFE},
+	"publish":    {2, publish},
+	"no-wit":     {0, noWIT},
 }
 
 func main() {

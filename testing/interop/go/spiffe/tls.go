@@ -151,20 +151,6 @@ func dial(ctx context.Context, arguments []string) (any, error) {
 	return map[string]any{"seen_as": heard, "wrong_id": unexpected, "no_certificate": err.Error()}, nil
 }
 
-// refused is turned away by the other side, which expects somebody else.
-func refused(ctx context.Context, arguments []string) (any, error) {
-	own, err := newParty(ctx, arguments[0], arguments[1])
-	if err != nil {
-		return nil, err
-	}
-	defer own.source.Close()
-	heard, err := ask(ctx, arguments[2], spiffetls.MTLSClientWithSource(tlsconfig.AuthorizeID(own.peer), own.source))
-	if err := need(says(err, "bad certificate"), "it was answered `%s`: %v", heard, err); err != nil {
-		return nil, err
-	}
-	return err.Error(), nil
-}
-
 func says(err error, what string) bool {
 	return err != nil && strings.Contains(err.Error(), what)
 }

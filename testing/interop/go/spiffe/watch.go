@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,8 +9,6 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // watcher hands on what the stream brings.
@@ -82,48 +79,4 @@ func whole(update *workloadapi.X509Context, id spiffeid.ID) error {
 	}
 	_, _, err := x509svid.Verify(svid.Certificates, update.Bundles)
 	return err
-}
-
-// withdrawn waits for the end of an identity: the stream must say PermissionDenied, and so must the next one.
-func withdrawn(ctx context.Context, arguments []string) (any, error) {
-	id, client, done, err := connect(ctx, arguments[0])
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	limit, err := seconds(arguments[1])
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	w := open(ctx, client)
-	select {
-	case update := <-w.updates:
-		if err := whole(update, id); err != nil {
-			return nil, err
-		}
-	case err := <-w.errors:
-		return nil, err
-	case <-ctx.Done():
-		return nil, errors.New("no SVID came")
-	}
-	say(map[string]any{"ready": id.String()})
-	var said []string
-	for len(said) < 2 {
-		select {
-		case <-w.updates:
-			if err := need(len(said) == 0, "an SVID came after the stream had ended"); err != nil {
-				return nil, err
-			}
-		case err := <-w.errors:
-			if err := need(status.Code(err) == codes.PermissionDenied, "the stream ended with another error: %v", err); err != nil {
-				return nil, err
-			}
-			said = append(said, status.Convert(err).Message())
-		case <-ctx.Done():
-			return nil, fmt.Errorf("the stream went on for %s", limit)
-		}
-	}
-	return map[string]any{"stream": said[0], "again": said[1]}, nil
 }
