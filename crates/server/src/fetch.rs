@@ -1,5 +1,6 @@
 //! Fetching small documents over HTTPS: keys of issuers, bundles of other trust domains.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,11 @@ async fn get(url: &str, uri: &Uri, stream: impl AsyncRead + AsyncWrite + Unpin +
     }
     let body = Limited::new(response.into_body(), MOST).collect().await.map_err(|_| wrong())?;
     Ok(Fetched::Document(body.to_bytes().to_vec()))
+}
+
+/// Whether the host of a URL is this one, by name or address: there plain HTTP passes no network.
+pub fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// TLS with the roots of this system.

@@ -1,7 +1,6 @@
 //! Requests to witnesses (C2SP tlog-witness v1.0.0, "add-checkpoint"), off the path of everything else: HTTPS anywhere, plain HTTP on
 //! loopback only, no redirect followed.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use marque_engine::{EngineError, WitnessAnswer, WitnessRequest, Witnesses, describe};
 use tokio::task::JoinSet;
 
-use crate::fetch::system_tls;
+use crate::fetch::{is_loopback, system_tls};
 
 /// Sends the requests for one log.
 #[derive(Clone, Debug)]
@@ -128,10 +127,9 @@ fn said_once(is_well: &mut bool, error: Option<&EngineError>) {
 fn is_allowed(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return false };
-    let is_loopback = || host.trim_matches(['[', ']']).parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
     // A password in an address would end up in the status, and a query has no place before the path that is added.
     let is_plain = uri.query().is_none() && uri.authority().is_none_or(|authority| !authority.as_str().contains('@'));
-    is_plain && (scheme == "https" || (scheme == "http" && is_loopback()))
+    is_plain && (scheme == "https" || (scheme == "http" && is_loopback(host)))
 }
 
 /// How long one request may take: a witness that hangs is a witness that is down.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::SinkError;
-use crate::fetch::system_tls;
+use crate::fetch::{is_loopback, system_tls};
 
 /// Posts to one address.
 pub(super) struct Poster {
@@ -119,10 +119,6 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The request's target in origin form (RFC 9112 §3.2.1).

@@ -1,8 +1,6 @@
 //! A ledger's files: in a directory, or served under an address.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
@@ -12,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use marque_ledger::{LedgerError, LogFiles};
+use marque_server::fetch::{is_loopback, system_tls};
 use tokio::runtime::Handle;
 
 use crate::failure::{Failure, Result};
@@ -90,25 +89,10 @@ impl Served {
 }
 
 fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut http = HttpConnector::new();
     http.enforce_http(false);
-    let tls = match HttpsConnectorBuilder::new().with_provider_and_native_roots(Arc::clone(&provider)) {
-        Ok(tls) => tls,
-        // Without roots no `https://` address is trusted; those of this machine are read all the same.
-        Err(_) => {
-            let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-            let none = config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-            HttpsConnectorBuilder::new().with_tls_config(none)
-        }
-    };
-    let connector = tls.https_or_http().enable_http1().wrap_connector(http);
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    let tls = HttpsConnectorBuilder::new().with_tls_config(system_tls()?.as_ref().clone());
+    Ok(Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().wrap_connector(http)))
 }
 
 /// More than any file of a ledger has: 256 entries of 64 KiB.
