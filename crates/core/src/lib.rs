@@ -39,6 +39,7 @@ pub mod finding;
 pub mod id;
 pub mod identity;
 pub mod lease;
+mod lookup;
 pub mod node;
 pub mod record;
 pub mod resource;

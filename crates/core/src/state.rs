@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attestation::Instance;
+use crate::attestation::{Attestation, Instance, Selector};
 use crate::decision::Effect;
 use crate::elevation::{Call, Elevation, Status};
 use crate::event::{Body, Event};
 use crate::id::{ElevationId, InstanceId, LeaseId, TaskId};
 use crate::identity::{Identity, Lifecycle};
 use crate::lease::Lease;
+use crate::lookup::Lookup;
 use crate::node::{JoinToken, Node, NodeName};
 use crate::resource::{Resource, ResourceId};
 use crate::revocation::{Epoch, Target};
@@ -55,6 +56,8 @@ pub struct State {
     pub revocations: BTreeMap<Target, Epoch>,
     /// The last epoch.
     pub epoch: Epoch,
+    /// Where to look in `identities` and `instances`; kept by [`State::apply`] alone.
+    lookup: Lookup,
 }
 
 /// Why something no longer counts.
@@ -89,6 +92,7 @@ impl State {
                 self.people.insert(person.clone(), *credential);
             }
             Body::IdentityApplied { identity } => {
+                self.lookup.identity(identity);
                 self.identities.insert(identity.id.clone(), identity.clone());
             }
             Body::IdentityMoved { identity, to, .. } => self.move_identity(identity, *to),
@@ -108,10 +112,13 @@ impl State {
                 self.policy = Some((files.clone(), *digest));
             }
             Body::InstanceAttested { instance } => {
+                self.lookup.begun(instance);
                 self.instances.insert(instance.id, instance.clone());
             }
             Body::InstanceEnded { instance } => {
-                self.instances.remove(instance);
+                if let Some(ended) = self.instances.remove(instance) {
+                    self.lookup.ended(&ended);
+                }
             }
             Body::NodeTokenMade { node, token, expires } => {
                 let token = JoinToken { digest: *token, expires: *expires };
@@ -218,6 +225,19 @@ impl State {
         self.usage.retain(|task, _| self.tasks.contains_key(task));
         self.elevations.retain(|_, e| self.tasks.contains_key(&e.call.task));
         self.calls.retain(|_, id| self.elevations.contains_key(id));
+    }
+
+    /// The active identities whose selectors were all seen, in the order of their names.
+    pub fn identities_matching(&self, seen: &BTreeSet<Selector>) -> Vec<&Identity> {
+        let candidates = self.lookup.identities_of(seen).filter_map(|id| self.identities.get(id));
+        let mut found: Vec<_> = candidates.filter(|i| i.state == Lifecycle::Active && i.matches(seen)).collect();
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found
+    }
+
+    /// The instances that the process of an attestation has been and still is, ended identities too.
+    pub fn instances_of(&self, seen: &Attestation) -> impl Iterator<Item = &Instance> {
+        self.lookup.instances_of(seen).filter_map(|id| self.instances.get(id))
     }
 
     /// Whether a credential still counts at `now`, with its task, its instance and its identity.

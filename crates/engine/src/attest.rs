@@ -6,8 +6,8 @@ use marque_core::Digest;
 use marque_core::attestation::{Attestation, Instance, Selector};
 use marque_core::event::{Body, By};
 use marque_core::id::{InstanceId, LeaseId, TaskId};
-use marque_core::identity::{Identity, Lifecycle};
-use marque_core::lease::{CredentialClass, Lease};
+use marque_core::identity::Identity;
+use marque_core::lease::CredentialClass;
 use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
 use serde::{Deserialize, Serialize};
@@ -138,24 +138,24 @@ impl Engine {
 
     /// The lease by which a launched instance uses the gateway: one for each instance and task.
     pub async fn gateway_session(&self, instance: &Instance, task: TaskId) -> Result<LeaseId> {
-        let now = self.now();
-        let open = |state: &State| {
-            let fits =
-                |l: &&Lease| l.class == CredentialClass::GatewaySession && l.instance == instance.id && l.task == Some(task);
-            let mut found = state.leases.values().filter(fits).map(|l| l.id);
-            found.find(|id| state.check_lease(*id, now).is_ok())
+        let key = (instance.id, task);
+        let open = |state: &State, now| {
+            let lease = self.svids.session(key)?;
+            state.check_lease(lease, now).is_ok().then_some(lease)
         };
-        if let Some(lease) = open(&self.state()) {
+        if let Some(lease) = open(&self.state(), self.now()) {
             return Ok(lease);
         }
         self.commit(By::Instance(instance.id), |state, cx| {
-            if let Some(lease) = open(state) {
+            if let Some(lease) = open(state, cx.now) {
                 return Ok((lease, Vec::new()));
             }
             state.check_instance(instance.id)?;
             let class = CredentialClass::GatewaySession;
             let (lease, event) =
                 state.check_task(task, cx.now)?.lease(cx, instance, None, class, class.max_ttl(), state.epoch)?;
+            // While the state is locked, so that whoever comes next finds it.
+            self.svids.opened(key, lease.id);
             Ok((lease.id, vec![event]))
         })
         .await
@@ -216,10 +216,9 @@ fn one(
 ) -> (Instance, Option<Body>) {
     let same = |i: &&Instance| {
         let (a, b) = (&i.attestation, attestation);
-        let process = (a.pid, a.started, &a.node) == (b.pid, b.started, &b.node);
-        i.identity == identity.id && i.task == task && process && a.selectors == b.selectors
+        i.identity == identity.id && i.task == task && a.selectors == b.selectors
     };
-    if let Some(known) = state.instances.values().filter(same).find(|i| state.check_instance(i.id).is_ok()) {
+    if let Some(known) = state.instances_of(attestation).filter(same).find(|i| state.check_instance(i.id).is_ok()) {
         return (known.clone(), None);
     }
     let instance = Instance {
@@ -238,8 +237,7 @@ fn one(
 fn identify<'a>(state: &'a State, attestation: &Attestation, launch: Option<&Launch>) -> Result<Vec<&'a Identity>> {
     let (seen, node) = (&attestation.selectors, attestation.node.as_ref());
     let considered = |i: &&Identity| i.runs_on(node) && launch.is_none_or(|l| l.identity == i.id);
-    let fits = |i: &&Identity| i.state == Lifecycle::Active && i.matches(seen);
-    let found: Vec<&Identity> = state.identities.values().filter(considered).filter(fits).collect();
+    let found: Vec<&Identity> = state.identities_matching(seen).into_iter().filter(considered).collect();
     if found.is_empty() {
         return Err(EngineError::NoIdentity(seen.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ")));
     }

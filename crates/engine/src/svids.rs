@@ -1,10 +1,11 @@
-//! The X.509-SVIDs that instances hold now: whoever asks again gets the same one, until it is time for the next.
+//! What instances hold now, an X.509-SVID and their sessions: whoever asks again gets the same one, until it is time for the
+//! next.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use marque_core::attestation::Instance;
-use marque_core::id::InstanceId;
+use marque_core::id::{InstanceId, LeaseId, TaskId};
 use marque_core::time::Timestamp;
 
 use crate::error::Result;
@@ -20,33 +21,57 @@ pub struct HeldX509 {
     pub due: Timestamp,
 }
 
-/// One for each instance.
+/// What each instance holds.
 #[derive(Debug, Default)]
-pub(crate) struct Svids(Mutex<HashMap<InstanceId, HeldX509>>);
+pub(crate) struct Svids {
+    x509: Mutex<HashMap<InstanceId, Slot>>,
+    sessions: Mutex<HashMap<(InstanceId, TaskId), LeaseId>>,
+}
+
+/// The X.509-SVID of one instance. Whoever makes the next one keeps it locked, so that all who wait get that one.
+type Slot = Arc<tokio::sync::Mutex<Option<HeldX509>>>;
 
 impl Svids {
     /// Forgets those of instances that have ended.
     pub(crate) fn retain(&self, live: impl Fn(&InstanceId) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| live(id));
+        lock(&self.x509).retain(|id, _| live(id));
+        lock(&self.sessions).retain(|(id, _), _| live(id));
     }
+
+    fn slot(&self, instance: InstanceId) -> Slot {
+        Arc::clone(lock(&self.x509).entry(instance).or_default())
+    }
+
+    /// The lease of an instance's last session for a task; it may have ended.
+    pub(crate) fn session(&self, key: (InstanceId, TaskId)) -> Option<LeaseId> {
+        lock(&self.sessions).get(&key).copied()
+    }
+
+    /// Keeps the lease of a new session.
+    pub(crate) fn opened(&self, key: (InstanceId, TaskId), lease: LeaseId) {
+        lock(&self.sessions).insert(key, lease);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {
     /// The X.509-SVID that an instance holds: the last one, while it is not due, its lease is alive and its authority not
-    /// tainted; otherwise a fresh one.
+    /// tainted; otherwise a fresh one, which is made once however many ask.
     pub async fn current_x509_svid(&self, instance: &Instance) -> Result<HeldX509> {
-        let held = self.svids.0.lock().unwrap_or_else(PoisonError::into_inner).get(&instance.id).cloned();
-        if let Some(held) = held.filter(|held| self.is_current(held)) {
-            return Ok(held);
+        let slot = self.svids.slot(instance.id);
+        let mut last = slot.lock().await;
+        if let Some(held) = last.as_ref().filter(|held| self.is_current(held)) {
+            return Ok(held.clone());
         }
         let issued = self.x509_svid(instance).await?;
         let now = self.now().micros();
         let half = issued.svid.not_after.micros().saturating_sub(now) / 2;
         let spread = (half / 5).saturating_mul(i64::from(share(instance))) / i64::from(u16::MAX);
         let due = Timestamp::from_micros(now.saturating_add(half).saturating_sub(half / 10).saturating_add(spread));
-        let held = HeldX509 { issued: Arc::new(issued), due };
-        self.svids.0.lock().unwrap_or_else(PoisonError::into_inner).insert(instance.id, held.clone());
-        Ok(held)
+        Ok(last.insert(HeldX509 { issued: Arc::new(issued), due }).clone())
     }
 
     fn is_current(&self, held: &HeldX509) -> bool {

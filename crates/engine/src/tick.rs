@@ -39,6 +39,13 @@ impl Engine {
         self.commit(By::System, |_, _| Ok(((), missing))).await
     }
 
+    /// Waits until every event that was made before is durable, the outcomes of calls too, which nobody waits for.
+    pub async fn drain(&self) -> Result<()> {
+        // The log answers in order, so an append of nothing is the last to be answered.
+        self.log().append(Vec::new())?.await?;
+        Ok(())
+    }
+
     /// Cuts the log into tiles and publishes a signed checkpoint over all that is durable (blocking), unless the last
     /// one is younger than `CHECKPOINT_INTERVAL`. Returns the published head.
     pub fn publish(&self) -> Result<Head> {

@@ -21,7 +21,7 @@ use proptest::prelude::*;
 
 use super::laws::scope;
 
-fn identity(n: usize, ceiling: Scope) -> Identity {
+pub(crate) fn identity(n: usize, ceiling: Scope) -> Identity {
     Identity {
         id: format!("spiffe://example.org/agent/a{n}").parse().unwrap(),
         kind: Kind::Agent,
@@ -44,14 +44,14 @@ fn want(scope: Option<Scope>, seconds: u64) -> Want {
     Want { purpose: "p".into(), scope, ttl: Ttl::from_seconds(seconds), budget: Budget::default() }
 }
 
-struct World {
-    state: State,
+pub(crate) struct World {
+    pub(crate) state: State,
     counter: u128,
     now: Timestamp,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: State::default(), counter: 0, now: Timestamp::from_seconds(1_700_000_000) }
     }
 
@@ -64,7 +64,7 @@ impl World {
         act(&mut Cx::new(self.now, &mut fresh))
     }
 
-    fn apply(&mut self, what: Body) {
+    pub(crate) fn apply(&mut self, what: Body) {
         let id = self.with(EventId::fresh);
         let event = Event { id, v: 1, ts: self.now, obs: None, iseq: 0, by: By::System, what };
         let bytes = event.to_bytes().unwrap();
@@ -72,7 +72,7 @@ impl World {
         self.state.apply(&event);
     }
 
-    fn instance(&mut self, of: &SpiffeId) -> Instance {
+    pub(crate) fn instance(&mut self, of: &SpiffeId) -> Instance {
         let id = self.with(InstanceId::fresh);
         let attestation =
             Attestation { method: "unix".into(), pid: 1, started: 1, selectors: BTreeSet::new(), until: None, node: None };

@@ -40,7 +40,7 @@ async fn an_approved_call_proceeds_exactly_once() {
     let again = world.held(same()).await;
     assert_ne!(again, held, "an approval is used once");
 
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     let rows = world.engine.records(Some(task.id), None, 10).unwrap();
     assert_eq!(rows.len(), 1, "what was approved happened under the approver's task");
     let decided = &rows[0].decided;

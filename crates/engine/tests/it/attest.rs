@@ -20,7 +20,7 @@ async fn a_process_that_nothing_matches_is_refused_and_recorded() {
     let EngineError::NoIdentity(seen) = &error else { panic!("{error}") };
     assert_eq!(seen, "unix:name:stranger unix:uid:7");
     assert_eq!(world.engine.log_size(), size + 1);
-    let last = world.events().pop().unwrap();
+    let last = world.events().await.pop().unwrap();
     let Body::AttestationRefused { why } = &last.what else { panic!("{last:?}") };
     assert!(why.contains("unix:name:stranger unix:uid:7"), "{why}");
 }
@@ -33,7 +33,7 @@ async fn a_process_that_two_match_is_neither() {
     for name in [LEAD, WORKER] {
         assert!(both.contains(&format!("`{}`", spiffe(name))), "{both}");
     }
-    assert!(matches!(world.events().pop().unwrap().what, Body::AttestationRefused { .. }));
+    assert!(matches!(world.events().await.pop().unwrap().what, Body::AttestationRefused { .. }));
     assert!(world.state().instances.is_empty());
 }
 

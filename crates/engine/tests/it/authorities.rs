@@ -40,6 +40,7 @@ async fn keys_rotate_on_schedule_and_nothing_that_was_issued_breaks() {
     assert!(seen.len() >= 4 && seen.contains(&first_jwt), "{seen:?}");
     let steps: Vec<_> = world
         .events()
+        .await
         .into_iter()
         .filter_map(|e| if let Body::AuthorityStepped { step, .. } = e.what { Some(step) } else { None })
         .collect();

@@ -28,7 +28,7 @@ async fn every_answer_is_recorded_before_it_is_given() {
     let permit = world.permit(ActionRequest { contents: texts.clone(), ..call(lease, "tool:crm/find", arguments.clone()) }).await;
     let allowed = permit.record();
     permit.settle(answered()).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
 
     let rows = world.engine.records(Some(task.id), None, 10).unwrap();
     let found: Vec<_> = rows.iter().map(|r| (r.decided.record, r.decided.effect)).collect();

@@ -49,8 +49,8 @@ async fn told(world: &World) -> Told {
     permit.settle(Outcome { contents: vec![content("/result", REPLY)], ..answered() }).unwrap();
     let arguments = json!({ "to": "somebody whom nobody may know" });
     world.held(call(lease, "tool:mail/send", arguments.clone())).await;
-    world.flush().await;
-    world.publish();
+    world.engine.drain().await.unwrap();
+    world.publish().await;
     let receipt = world.engine.receipt(&world.admin, ReceiptOf::Record(record), true).await.unwrap();
     let digest = canonical(&arguments);
     let needles = vec![
@@ -88,7 +88,7 @@ fn dense(path: &Path) -> Vec<u8> {
 
 /// Alice is gone, and what was proven is.
 async fn check(world: &World, told: &Told) {
-    let entries = world.entries();
+    let entries = world.entries().await;
     let receipt = &told.receipt.inclusion;
     let index = usize::try_from(receipt.index).unwrap();
     assert_eq!(entries[index], receipt.leaf.as_bytes(), "no entry changed");
@@ -115,7 +115,7 @@ async fn check(world: &World, told: &Told) {
     let again = world.engine.receipt(&world.admin, ReceiptOf::Record(told.record), true).await.unwrap();
     assert!(again.openings.is_empty(), "nobody can open her commitments");
     assert_eq!(again.inclusion.leaf, receipt.leaf);
-    world.publish();
+    world.publish().await;
     let root = world.closed.root();
     for needle in &told.needles {
         assert_eq!(holding(&root, needle), Vec::<PathBuf>::new(), "{}", String::from_utf8_lossy(needle));
@@ -149,7 +149,7 @@ async fn nothing_of_an_erased_person_is_left() {
     check(&world, &told).await;
     let erased =
         |body: &Body| matches!(body, Body::Erased { person, pseudonym } if person == pseudonym && *person == told.pseudonym);
-    assert_eq!(world.events().iter().filter(|event| erased(&event.what)).count(), 1);
+    assert_eq!(world.events().await.iter().filter(|event| erased(&event.what)).count(), 1);
 
     // Whichever way it is read again.
     world.engine.tick().await.unwrap();
@@ -229,15 +229,15 @@ async fn what_is_under_way_leaves_nothing_behind() {
     let outcome =
         Outcome { ending: Ending::Cut, response: Some(digest.into()), contents: vec![content("/r", REPLY)], ..answered() };
     permit.settle(outcome).unwrap();
-    world.flush().await;
-    world.publish();
+    world.engine.drain().await.unwrap();
+    world.publish().await;
     world.engine.catch_up().unwrap();
     assert_eq!(world.engine.trace(REPLY).unwrap().class, TraceClass::None);
     let root = world.closed.root();
     for needle in [ALICE.as_bytes(), hex::encode(digest.as_bytes()).as_bytes(), digest.as_bytes()] {
         assert_eq!(holding(&root, needle), Vec::<PathBuf>::new(), "{}", String::from_utf8_lossy(needle));
     }
-    let settled = world.entries().into_iter().rev().map(|entry| String::from_utf8(entry).unwrap());
+    let settled = world.entries().await.into_iter().rev().map(|entry| String::from_utf8(entry).unwrap());
     let settled = settled.into_iter().find(|entry| entry.contains("\"kind\":\"settled\"")).unwrap();
     assert!(settled.contains("\"response\":\"commit:"), "{settled}");
     world.engine.tick().await.unwrap();
@@ -288,5 +288,5 @@ async fn where_nothing_is_alive_nothing_is_revoked() {
     let world = World::empty().await;
     let erasure = world.engine.erase_person(&world.admin, &person(ALICE)).await.unwrap();
     assert!(erasure.done && erasure.revoked.is_none() && erasure.entries == 0);
-    assert!(world.events().iter().all(|event| !matches!(event.what, Body::Revoked { .. })));
+    assert!(world.events().await.iter().all(|event| !matches!(event.what, Body::Revoked { .. })));
 }

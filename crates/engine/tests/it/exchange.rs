@@ -17,7 +17,7 @@ async fn refused(world: &World, exchange: Exchange) -> EngineError {
     let (size, who) = (world.engine.log_size(), exchange.client.identity.clone());
     let error = world.engine.exchange(exchange).await.unwrap_err();
     assert_eq!(world.engine.log_size(), size + 1, "{error}");
-    let last = world.events().pop().unwrap();
+    let last = world.events().await.pop().unwrap();
     let Body::IssueRefused { identity, why } = &last.what else { panic!("{last:?}") };
     assert_eq!((identity, why), (&who, &error.to_string()));
     error

@@ -43,7 +43,7 @@ async fn following_misses_nothing() {
 async fn what_is_followed_matches_as_what_is_asked() {
     let (world, busy) = busy(7).await;
     let mut dice = Dice(77);
-    let events = scan(&world);
+    let events = scan(&world).await;
     for _ in 0..40 {
         let query =
             Query { since: None, until: None, before: None, order: Some(Order::Asc), ..question(&events, &busy, &mut dice) };

@@ -149,7 +149,7 @@ async fn interleaving(seed: u64) {
                     world = world.close().open().await;
                     following = follower(&world, 7).await;
                 } else {
-                    world.publish();
+                    world.publish().await;
                 }
             }
         }
@@ -197,7 +197,7 @@ async fn what_was_pruned_is_told_once_and_not_passed_over() {
     }
     let first = follower.batch(&world.engine).unwrap().unwrap();
     follower.taken(&world.engine, &first).unwrap();
-    world.publish();
+    world.publish().await;
     world.advance(10);
     let asked = PruneRequest { before: world.engine.now(), dry_run: false, danger_short: true };
     let below = world.engine.prune(&world.admin, asked).await.unwrap().below;

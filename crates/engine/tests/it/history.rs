@@ -26,13 +26,13 @@ async fn a_credential_has_a_history() {
     }
     world.denied(call(lease.id, "tool:crm/drop", json!({}))).await;
     world.permit(call(other.id, "tool:crm/find", json!({}))).await.settle(answered()).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
 
     let history = world.engine.credential_history(lease.id, None, None).unwrap();
     assert_eq!((&history.lease, history.uses, &history.ended, history.next), (&lease, 6, &None, None));
     let effects: Vec<_> = history.records.iter().map(|r| (r.effect.as_str(), r.outcome.is_some())).collect();
     assert_eq!(effects[..2], [("deny", false), ("allow", true)], "the newest first");
-    let issued = &scan(&world)[usize::try_from(history.issued).unwrap()];
+    let issued = &scan(&world).await[usize::try_from(history.issued).unwrap()];
     assert!(matches!(&issued.what, Body::LeaseIssued { lease: l } if l.id == lease.id), "{issued:?}");
     // Page by page, each use once.
     let mut seen = Vec::new();
@@ -57,7 +57,7 @@ async fn a_credential_has_a_history() {
         (ended.kind.as_str(), ended.by, ended.said.as_deref()),
         ("revoked", Some(By::Person(person(BOB))), Some("she left"))
     );
-    let entry = &scan(&world)[usize::try_from(ended.entry.unwrap()).unwrap()];
+    let entry = &scan(&world).await[usize::try_from(ended.entry.unwrap()).unwrap()];
     assert!(matches!(&entry.what, Body::Revoked { target: Target::Owner(_), .. }), "{entry:?}");
     assert_eq!(entry.ts, ended.at);
     // What ended before stays so when its time is over.

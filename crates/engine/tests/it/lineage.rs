@@ -56,7 +56,7 @@ async fn what_was_written_leads_to_what_was_read() {
     let source = permit.record();
     permit.settle(outcome).unwrap();
     let written = writes(&world, lease, Vec::new()).await;
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     let trace = world.engine.trace(letter().as_bytes()).unwrap();
     let found = trace.chains[0].found.clone().unwrap();
     assert_eq!((record(&trace.chains[0]), found.class, found.side.as_str()), (written, TraceClass::Exact, "request"));
@@ -85,7 +85,7 @@ async fn an_answer_that_is_still_streaming_is_upstream_too() {
     // Who reads it later is not upstream.
     let (later, outcome) = reads(&world, lease).await;
     later.settle(outcome).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     let chain = world.engine.trace_record(written).unwrap();
     assert_eq!(above(&chain), [(source, TraceClass::Strong, "response".to_owned())]);
 }
@@ -98,7 +98,7 @@ async fn a_declared_cause_is_told_as_declared() {
     let cause = permit.record();
     permit.settle(answered()).unwrap();
     let written = writes(&world, lease, vec![cause, RecordId::from_bytes([9; 16])]).await;
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     let chain = world.engine.trace_record(written).unwrap();
     assert_eq!(above(&chain), [(cause, TraceClass::None, "cause".to_owned())]);
 }
@@ -112,7 +112,7 @@ async fn what_one_task_reads_often_is_one_work() {
         let (permit, outcome) = reads(&world, lease).await;
         permit.settle(outcome).unwrap();
     }
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     let part = format!("Somebody said that {}", &READ[..200]);
     let trace = world.engine.trace(part.as_bytes()).unwrap();
     assert_eq!(trace.class, TraceClass::Strong, "{:?}", trace.hints);
@@ -148,7 +148,7 @@ async fn a_file_is_stated_and_its_lineage_told() {
     let source = permit.record();
     permit.settle(outcome).unwrap();
     let written = writes(&world, lease, Vec::new()).await;
-    world.publish();
+    world.publish().await;
     let envelope: Value =
         serde_json::from_slice(&world.engine.statement(Some("report.md"), letter().as_bytes()).unwrap()).unwrap();
     let payload = BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();

@@ -88,7 +88,7 @@ async fn a_join_token_admits_its_node_once_and_in_time() {
     let chain: Vec<&[u8]> = svid.chain.iter().map(Vec::as_slice).collect();
     assert!(world.engine.authenticate_certificate(&chain).is_err(), "a node is no workload");
 
-    let events = world.events();
+    let events = world.events().await;
     let refused =
         |e: &&marque_core::event::Event| matches!(&e.what, Body::AttestationRefused { why } if why.contains("join token"));
     assert_eq!(events.iter().filter(refused).count(), 1, "what is refused again and again is recorded once a minute");

@@ -73,7 +73,7 @@ async fn one_process_holds_a_directory() {
     let second = world.closed.try_open().await.unwrap_err();
     assert!(matches!(second, EngineError::Store(StoreError::InUse { .. })), "{second}");
     // The first is none the worse, and once it is gone the directory is free.
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     assert!(world.close().try_open().await.is_ok());
 }
 

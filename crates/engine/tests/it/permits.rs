@@ -38,7 +38,7 @@ async fn a_permit_ends_with_what_it_hangs_from() {
         // What has happened is still recorded.
         let record = permit.record();
         permit.settle(Outcome { ending: Ending::Cut, ..answered() }).unwrap();
-        world.flush().await;
+        world.engine.drain().await.unwrap();
         let row = &world.engine.records(Some(task.id), None, 1).unwrap()[0];
         assert_eq!((row.decided.record, row.settled.as_ref().map(|(_, o)| o.ending)), (record, Some(Ending::Cut)), "{what}");
     }
@@ -80,7 +80,7 @@ async fn a_dropped_permit_is_abandoned() {
     let permit = world.permit(call(lease, "tool:crm/find", json!({}))).await;
     assert!(world.engine.records(Some(task.id), None, 1).unwrap()[0].settled.is_none());
     drop(permit);
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     let row = &world.engine.records(Some(task.id), None, 1).unwrap()[0];
     assert_eq!(row.settled.as_ref().map(|(_, outcome)| outcome), Some(&Outcome::abandoned()));
 }

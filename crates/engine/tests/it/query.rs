@@ -125,7 +125,7 @@ pub(crate) async fn busy(seed: u64) -> (World, Busy) {
         world.engine.attest_artifact(&world.alice, file).await.unwrap();
         busy.texts.push(content);
     }
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     (world, busy)
 }
 
@@ -154,9 +154,9 @@ pub(crate) fn oldest_first() -> Query {
 }
 
 /// Every event, opened: held against the published log, entry by entry.
-pub(crate) fn scan(world: &World) -> Vec<Event> {
+pub(crate) async fn scan(world: &World) -> Vec<Event> {
     let entries = pages(&world.engine, &oldest_first());
-    let published = world.entries();
+    let published = world.entries().await;
     assert_eq!(entries.len(), published.len(), "all of the log");
     for (index, (entry, leaf)) in entries.iter().zip(&published).enumerate() {
         assert_eq!((entry.index, &entry.leaf_hash), (index as u64, &leaf_hash(leaf).to_string()));
@@ -274,7 +274,7 @@ async fn every_question_finds_what_a_scan_finds() {
     let mut found = 0;
     for seed in [3, 1_234_567] {
         let (world, busy) = busy(seed).await;
-        let events = scan(&world);
+        let events = scan(&world).await;
         let kinds: BTreeSet<_> = events.iter().map(|event| event.what.kind()).collect();
         for kind in ["decided", "settled", "task_started", "elevation_approved", "revoked", "artifact_attested"] {
             assert!(kinds.contains(kind), "the world is not busy enough: no `{kind}` in {} events", events.len());
@@ -336,7 +336,7 @@ async fn times_are_exact_in_a_long_log() {
     let few = |query: &Query| indices(&world.engine.query(&Query { limit: Some(3), ..query.clone() }).unwrap().entries);
     for published in [false, true] {
         if published {
-            world.publish();
+            world.publish().await;
         }
         for exact in moments.iter().flat_map(|at| [-1, 0, 1].map(|d| Timestamp::from_micros(at.micros() + d))) {
             for (kind, of) in [(kind.clone(), &all), (None, &whole)] {
@@ -370,7 +370,7 @@ async fn family(world: &World) -> (Task, Task, Task, LeaseId) {
     let held = world.held(request.clone()).await;
     let approved = world.engine.approve(&world.bob, held).await.unwrap().task.unwrap();
     world.permit(request).await.settle(answered()).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     (root, child.task, approved, child.lease.id)
 }
 
@@ -445,7 +445,7 @@ async fn what_was_let_go_is_counted() {
     for read in (0..700).map(reads).collect::<Vec<_>>() {
         read.await.unwrap();
     }
-    world.publish();
+    world.publish().await;
     world.advance(60);
     let now = world.engine.now();
     world.engine.record_read(&world.bob, "one more", 1).await.unwrap();
@@ -493,7 +493,7 @@ async fn reading_is_an_event() {
     let event = entry.event.as_ref().unwrap();
     assert_eq!(event.by, By::Person(person(BOB)));
     assert_eq!(event.what, Body::LedgerRead { query: "/v1/ledger/events?person=alice".into(), rows: 17 });
-    let leaf = &world.entries()[usize::try_from(entry.index).unwrap()];
+    let leaf = &world.entries().await[usize::try_from(entry.index).unwrap()];
     let leaf = String::from_utf8(leaf.clone()).unwrap();
     assert!(leaf.contains("commit:") && !leaf.contains("alice") && !leaf.contains("bob"), "{leaf}");
     assert!(world.engine.is_known(&person(ADMIN)) && !world.engine.is_known(&person("eve@example.com")));

@@ -47,7 +47,7 @@ async fn a_receipt_is_checked_with_the_public_key_alone() {
     let permit = sent(&world).await;
     let (record, entry) = (permit.record(), permit.entry());
     permit.settle(answered()).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     for of in [ReceiptOf::Record(record), ReceiptOf::Entry(entry), ReceiptOf::Entry(0)] {
         let receipt = world.engine.receipt(&world.admin, of, false).await.unwrap();
         check(&world, &receipt);
@@ -69,7 +69,7 @@ async fn a_receipt_is_checked_with_the_public_key_alone() {
 #[tokio::test]
 async fn the_proof_of_an_acknowledged_event_is_there_at_once() {
     let world = World::start().await;
-    world.publish();
+    world.publish().await;
     for _ in 0..3 {
         let permit = sent(&world).await;
         let entry = permit.entry();
@@ -102,18 +102,18 @@ async fn the_proof_of_an_acknowledged_event_is_there_at_once() {
 #[tokio::test]
 async fn a_clock_that_goes_back_holds_up_no_checkpoint() {
     let world = World::start().await;
-    world.publish();
+    world.publish().await;
     world.advance(-3_600);
     let permit = sent(&world).await;
     let entry = permit.entry();
     permit.settle(answered()).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     assert_eq!(world.engine.publish().unwrap().size, world.engine.log_size());
     assert!(world.engine.receipt_now(entry).await.unwrap().verified);
     // From then on they come as before.
     world.task(WORKER, None).await;
     assert!(world.engine.publish().unwrap().size < world.engine.log_size(), "the last one is young");
-    world.publish();
+    world.publish().await;
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn openings_show_a_person_what_an_entry_commits_to() {
     let permit = sent(&world).await;
     let record = permit.record();
     permit.settle(answered()).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     let receipt = world.engine.receipt(&world.admin, ReceiptOf::Record(record), true).await.unwrap();
     check(&world, &receipt);
     let leaf = receipt.inclusion.leaf.as_bytes();
@@ -139,7 +139,7 @@ async fn openings_show_a_person_what_an_entry_commits_to() {
     assert!(!wrong.fits(leaf) && !receipt.openings[0].fits(b"{}") && !receipt.openings[0].fits(b"no entry"));
     // That it was read is in the log.
     let read = |body: &Body| matches!(body, Body::LedgerRead { .. });
-    assert_eq!(world.events().iter().filter(|event| read(&event.what)).count(), 1);
+    assert_eq!(world.events().await.iter().filter(|event| read(&event.what)).count(), 1);
     let by = Caller::Workload(world.agent(WORKER).await.workload);
     let refused = world.engine.receipt(&by, ReceiptOf::Record(record), true).await;
     assert!(matches!(refused, Err(EngineError::Forbidden(_))));
@@ -148,15 +148,15 @@ async fn openings_show_a_person_what_an_entry_commits_to() {
 #[tokio::test]
 async fn the_witnessed_checkpoint_is_taken_where_it_covers_the_entry() {
     let world = World::start().await;
-    world.publish();
+    world.publish().await;
     let ledger = world.closed.root().join("ledger");
     std::fs::copy(ledger.join("checkpoint"), ledger.join("checkpoint.witnessed")).unwrap();
     let witnessed = world.engine.log_size();
     let permit = sent(&world).await;
     let entry = permit.entry();
     permit.settle(answered()).unwrap();
-    world.flush().await;
-    world.publish();
+    world.engine.drain().await.unwrap();
+    world.publish().await;
     let old = world.engine.receipt(&world.admin, ReceiptOf::Entry(0), false).await.unwrap();
     check(&world, &old);
     assert_eq!((old.witnessed, old.inclusion.size), (true, witnessed));

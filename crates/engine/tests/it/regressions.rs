@@ -72,7 +72,7 @@ async fn a_call_that_is_dropped_while_it_is_recorded_is_abandoned() {
     drop(deciding);
     // Whatever closes the record may be written a moment later.
     for _ in 0..20 {
-        world.flush().await;
+        world.engine.drain().await.unwrap();
         tokio::task::yield_now().await;
     }
     let row = &world.engine.records(Some(task.id), None, 1).unwrap()[0];
@@ -139,7 +139,7 @@ async fn entries_are_canonical_json() {
     let lead = world.agent(LEAD).await;
     let lease = world.token(&lead, &world.task(LEAD, None).await).await.lease.id;
     world.held(call(lease, "tool:mail/send", json!({}))).await;
-    for entry in world.entries() {
+    for entry in world.entries().await {
         let value: Value = serde_json::from_slice(&entry).unwrap();
         assert!(sorted(&value), "{}", String::from_utf8_lossy(&entry));
     }

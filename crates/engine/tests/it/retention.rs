@@ -17,7 +17,7 @@ async fn aged(world: &World) -> Receipt {
     while world.engine.log_size() < 600 {
         world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
     }
-    world.publish();
+    world.publish().await;
     let receipt = world.engine.receipt(&world.admin, ReceiptOf::Entry(300), false).await.unwrap();
     world.advance(200 * DAY);
     world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
@@ -34,8 +34,8 @@ impl LogFiles for Files {
 }
 
 /// What an auditor finds of the published files, and every event that is left.
-fn audited(world: &World, older: &str) -> (Findings, Vec<Event>) {
-    world.publish();
+async fn audited(world: &World, older: &str) -> (Findings, Vec<Event>) {
+    world.publish().await;
     let ledger = world.closed.root().join("ledger");
     let pruned = std::fs::read_to_string(ledger.join("pruned")).map_or(0, |text| text.trim().parse().unwrap());
     let known = [world.verifier()];
@@ -69,7 +69,7 @@ async fn what_is_pruned_stays_proven_and_what_is_known_stays_known() {
     assert_eq!(world.engine.prune(&world.admin, old).await.unwrap().entries(), 0, "a second time there is nothing");
 
     // The log holds, and continues what was seen of it; an entry says what is missing and why.
-    let (findings, events) = audited(&world, &receipt.inclusion.checkpoint);
+    let (findings, events) = audited(&world, &receipt.inclusion.checkpoint).await;
     assert!(findings.is_ok(), "{findings:?}");
     assert_eq!((findings.report.entries_pruned, findings.consistency), (512, Finding::Holds));
     let said = |event: &&Event| matches!(&event.what, Body::Pruned { below: 512, policy } if policy.contains("a person's word"));
@@ -87,7 +87,7 @@ async fn what_is_pruned_stays_proven_and_what_is_known_stays_known() {
     world.engine.rebuild_views().unwrap();
     let world = world.close().open().await;
     assert_eq!(world.state(), before);
-    world.publish();
+    world.publish().await;
     let closed = world.close();
     let segments = std::fs::read_dir(closed.root().join("log")).unwrap().map(|entry| entry.unwrap().path());
     for segment in segments {
@@ -101,7 +101,7 @@ async fn what_is_pruned_stays_proven_and_what_is_known_stays_known() {
     assert_eq!(world.state(), before);
     world.engine.tick().await.unwrap();
     world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
-    let (findings, events) = audited(&world, &receipt.inclusion.checkpoint);
+    let (findings, events) = audited(&world, &receipt.inclusion.checkpoint).await;
     assert!(findings.is_ok(), "{findings:?}");
     assert!(events.iter().all(|event| !matches!(event.what, Body::Gap { .. })), "numbers that were let go are not missing");
     let numbers: Vec<u64> = events.iter().map(|event| event.iseq).collect();
@@ -131,7 +131,7 @@ async fn the_rule_is_followed_as_time_passes() {
     let world = world.close().open_keeping(Some(rule)).await;
     let pruned = |events: &[Event]| events.iter().filter(|e| matches!(&e.what, Body::Pruned { .. })).count();
     world.engine.tick().await.unwrap();
-    let (findings, events) = audited(&world, &receipt.inclusion.checkpoint);
+    let (findings, events) = audited(&world, &receipt.inclusion.checkpoint).await;
     assert!(findings.is_ok(), "{findings:?}");
     assert_eq!((findings.report.entries_pruned, pruned(&events)), (512, 1));
     // A year later what came meanwhile is old too; of the entry that spoke of the first time only its hash is left.
@@ -142,7 +142,7 @@ async fn the_rule_is_followed_as_time_passes() {
     world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
     for _ in 0..2 {
         world.engine.tick().await.unwrap();
-        let (findings, events) = audited(&world, &receipt.inclusion.checkpoint);
+        let (findings, events) = audited(&world, &receipt.inclusion.checkpoint).await;
         assert!(findings.is_ok(), "{findings:?}");
         assert_eq!((findings.report.entries_pruned, pruned(&events)), (768, 1));
     }
@@ -152,7 +152,7 @@ async fn the_rule_is_followed_as_time_passes() {
 #[tokio::test]
 async fn missing_numbers_are_an_event() {
     let world = World::start().await;
-    world.publish();
+    world.publish().await;
     let size = world.engine.log_size();
     let closed = world.close();
     let root = closed.root();
@@ -172,18 +172,18 @@ async fn missing_numbers_are_an_event() {
     let world = closed.open().await;
     world.engine.tick().await.unwrap();
     world.engine.tick().await.unwrap();
-    let gaps = |world: &World| -> Vec<(ObserverId, u64, u64)> {
+    let gaps = |events: Vec<Event>| -> Vec<(ObserverId, u64, u64)> {
         let said = |event: Event| match event.what {
             Body::Gap { observer, from, to } => Some((observer, from, to)),
             _ => None,
         };
-        world.events().into_iter().filter_map(said).collect()
+        events.into_iter().filter_map(said).collect()
     };
-    assert_eq!(gaps(&world), [(observer, 2, 3), (observer, 6, 8)]);
+    assert_eq!(gaps(world.events().await), [(observer, 2, 3), (observer, 6, 8)]);
     let world = world.close().open().await;
     world.engine.rebuild_views().unwrap();
     world.engine.tick().await.unwrap();
-    assert_eq!(gaps(&world).len(), 2, "nothing is said twice");
+    assert_eq!(gaps(world.events().await).len(), 2, "nothing is said twice");
 }
 
 const DAY: i64 = 86_400;

@@ -23,7 +23,7 @@ async fn sent(world: &World, lead: &Agent, worker: &Agent) -> (RecordId, ActionR
     let permit = world.permit(request.clone()).await;
     let record = permit.record();
     permit.settle(answered()).unwrap();
-    world.flush().await;
+    world.engine.drain().await.unwrap();
     (record, request)
 }
 
@@ -102,14 +102,14 @@ async fn the_chain_leads_through_approval_and_delegation_to_the_person() {
 async fn the_proof_is_verified_from_the_files() {
     let (world, lead, worker) = world().await;
     sent(&world, &lead, &worker).await;
-    world.publish();
+    world.publish().await;
     let trace = world.engine.trace(LETTER).unwrap();
     let proof = trace.chains[0].proof.clone().unwrap();
     assert!(proof.verified);
     let checkpoint = Checkpoint::open(&proof.checkpoint, ORIGIN, &[world.verifier()]).unwrap();
     assert_eq!((checkpoint.size, checkpoint.root.to_string()), (proof.size, proof.root));
     let path: Vec<Hash> = proof.path.iter().map(|hash| Hash::from_base64(hash).unwrap()).collect();
-    let mut entry = world.entries()[usize::try_from(proof.index).unwrap()].clone();
+    let mut entry = world.entries().await[usize::try_from(proof.index).unwrap()].clone();
     assert_eq!(entry, proof.leaf.as_bytes());
     let verifies = |entry: &[u8]| verify_inclusion(leaf_hash(entry), proof.index, proof.size, &path, checkpoint.root).is_ok();
     assert!(verifies(&entry));
@@ -124,7 +124,7 @@ async fn the_proof_is_verified_from_the_files() {
 #[tokio::test]
 async fn a_proof_waits_for_the_next_checkpoint() {
     let (world, lead, worker) = world().await;
-    world.publish();
+    world.publish().await;
     let (record, _) = sent(&world, &lead, &worker).await;
     assert!(world.engine.trace_record(record).unwrap().proof.is_none(), "the last checkpoint is younger than a second");
     world.advance(2);
@@ -133,5 +133,5 @@ async fn a_proof_waits_for_the_next_checkpoint() {
     let size = world.engine.log_size();
     let world = world.close().open().await;
     assert!(world.engine.trace_record(record).unwrap().proof.is_some_and(|proof| proof.verified && proof.size >= size));
-    assert_eq!(world.entries().len() as u64, world.engine.log_size());
+    assert_eq!(world.entries().await.len() as u64, world.engine.log_size());
 }
