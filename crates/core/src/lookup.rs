@@ -1,12 +1,14 @@
-//! Who a process may be, found without looking at every identity and every instance.
+//! Who a process may be, and what has expired, found without looking at everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attestation::{Attestation, Instance, Selector};
-use crate::id::InstanceId;
+use crate::id::{InstanceId, LeaseId};
 use crate::identity::Identity;
+use crate::lease::Lease;
 use crate::node::NodeName;
 use crate::spiffe::SpiffeId;
+use crate::time::Timestamp;
 
 /// Where to look in the maps of a [`State`](crate::state::State): it gives candidates, and who asks checks each of them.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,7 @@ pub struct Lookup {
     identities: BTreeMap<Selector, BTreeSet<SpiffeId>>,
     under: BTreeMap<SpiffeId, Selector>,
     processes: BTreeMap<Process, BTreeSet<InstanceId>>,
+    ends: BTreeSet<(Timestamp, LeaseId)>,
 }
 
 /// Two states are the same when they know the same; how fast they find it is no part of that.
@@ -59,6 +62,15 @@ impl Lookup {
                 self.processes.remove(&of);
             }
         }
+    }
+
+    pub(crate) fn issued(&mut self, lease: &Lease) {
+        self.ends.insert((lease.expires, lease.id));
+    }
+
+    /// The credentials that have expired at `now`, each told once.
+    pub(crate) fn expired(&mut self, now: Timestamp) -> impl Iterator<Item = LeaseId> {
+        std::iter::from_fn(move || if self.ends.first()?.0 <= now { self.ends.pop_first() } else { None }).map(|(_, id)| id)
     }
 
     /// The identities of which all selectors may be among `seen`, in no order that means anything.

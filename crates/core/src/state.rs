@@ -136,6 +136,7 @@ impl State {
                 self.tasks.remove(task);
             }
             Body::LeaseIssued { lease } => {
+                self.lookup.issued(lease);
                 self.leases.insert(lease.id, lease.clone());
             }
             Body::Decided(decided) => {
@@ -220,7 +221,11 @@ impl State {
     ///
     /// Nothing that is forgotten could have been used: what is unknown is refused (INVARIANT (I7 unknown is No)).
     pub fn forget(&mut self, now: Timestamp) {
-        self.leases.retain(|_, lease| now < lease.expires);
+        for id in self.lookup.expired(now) {
+            if self.leases.get(&id).is_some_and(|lease| lease.expires <= now) {
+                self.leases.remove(&id);
+            }
+        }
         self.tasks.retain(|_, task| now < task.expires);
         self.usage.retain(|task, _| self.tasks.contains_key(task));
         self.elevations.retain(|_, e| self.tasks.contains_key(&e.call.task));

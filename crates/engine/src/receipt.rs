@@ -95,6 +95,18 @@ impl Engine {
         proof.ok_or_else(|| EngineError::not_found("entry", index))
     }
 
+    /// The proof of a record's decision, as a file (C2SP tlog-proof), as soon as a checkpoint covers it: see
+    /// [`receipt_now`](Self::receipt_now).
+    pub async fn proof_now(self: &Arc<Self>, record: RecordId) -> Result<String> {
+        let index = self.off(move |engine| engine.entry_of(ReceiptOf::Record(record))).await?;
+        self.receipt_now(index).await?;
+        self.off(move |engine| {
+            let (path, checkpoint, ..) = engine.path_to_checkpoint(index)?;
+            Ok(TlogProof { extra: None, index, path, checkpoint }.to_string())
+        })
+        .await
+    }
+
     /// A proof against a checkpoint that is signed now, unless the last is younger than so many microseconds.
     fn proof_after(&self, index: u64, micros: i64) -> Result<Option<InclusionProof>> {
         if self.tiles().head().size <= index {

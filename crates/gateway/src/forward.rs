@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use crate::contents::Kept;
-use crate::reply::{Answer, BodyError, RECORD_HEADER, mark};
+use crate::reply::{Answer, BodyError, RECEIPT_HEADER, RECORD_HEADER, mark};
 use crate::upstream::UpstreamResponse;
 
 /// By what right a response is carried.
@@ -68,8 +68,9 @@ impl Right {
 /// Streams a response to the caller and settles the right when it ends, however it ends.
 pub fn carry(engine: &Arc<Engine>, response: UpstreamResponse, right: Right) -> Answer {
     let (mut parts, body) = response.into_parts();
-    // Which record it is, only the gateway says.
+    // Which record it is, and that it is in the log, only the gateway says.
     parts.headers.remove(RECORD_HEADER);
+    parts.headers.remove(RECEIPT_HEADER);
     let record = right.record();
     let kept = if record.is_some() { Kept::of(&parts.headers) } else { Kept::default() };
     let (tx, rx) = mpsc::channel(CHUNKS);

@@ -1,5 +1,7 @@
 //! Answers that the gateway gives itself.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
@@ -21,6 +23,9 @@ pub type Answer = Response<BoxBody<Bytes, BodyError>>;
 
 /// Names the record of a call in a response header, so that what it produced can be traced.
 pub const RECORD_HEADER: &str = "marque-record";
+/// The header with the proof that the record is in the log: a file as of C2SP tlog-proof, in base64.
+pub const RECEIPT_HEADER: &str = "marque-receipt";
+const RECEIPT: &str = "receipt";
 
 /// JSON-RPC error codes (JSON-RPC 2.0 §5.1, MCP 2026-07-28).
 pub mod code {
@@ -70,6 +75,26 @@ pub fn error(status: StatusCode, id: Option<&RawValue>, code: i32, message: &str
 pub fn mark(mut answer: Answer, record: RecordId) -> Answer {
     if let Ok(value) = HeaderValue::try_from(record.to_string()) {
         answer.headers_mut().insert(RECORD_HEADER, value);
+    }
+    answer
+}
+
+/// The record that an answer is of, where it is of one.
+pub fn record_of(answer: &Answer) -> Option<RecordId> {
+    answer.headers().get(RECORD_HEADER)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether a request says `Prefer: receipt` (RFC 7240 §2).
+pub fn prefers_receipt(headers: &http::HeaderMap) -> bool {
+    let said = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
+    said.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(RECEIPT))
+}
+
+/// The answer with the proof of its record, in base64 (RFC 7240 §3).
+pub fn attach_receipt(mut answer: Answer, proof: &str) -> Answer {
+    if let Ok(value) = HeaderValue::try_from(BASE64_STANDARD.encode(proof)) {
+        answer.headers_mut().insert(RECEIPT_HEADER, value);
+        answer.headers_mut().insert("preference-applied", HeaderValue::from_static(RECEIPT));
     }
     answer
 }

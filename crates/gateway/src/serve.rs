@@ -81,11 +81,26 @@ impl Gateway {
         if parts.method == Method::POST && !is_json(&parts.headers) {
             return reply::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!({ "error": "send `Content-Type: application/json`" }));
         }
-        self.mcp.handle(Asked { engine: Arc::clone(&self.engine), lease, service, parts, body }).await
+        let wants_receipt = reply::prefers_receipt(&parts.headers);
+        let answer = self.mcp.handle(Asked { engine: Arc::clone(&self.engine), lease, service, parts, body }).await;
+        if wants_receipt { self.with_receipt(answer).await } else { answer }
     }
 }
 
 impl Gateway {
+    /// The answer with the proof that its record is in the log. What was decided is durable either way: where no proof can be
+    /// made, the preference was not applied, and that is all.
+    async fn with_receipt(&self, answer: Answer) -> Answer {
+        let Some(record) = reply::record_of(&answer) else { return answer };
+        match self.engine.proof_now(record).await {
+            Ok(proof) => reply::attach_receipt(answer, &proof),
+            Err(error) => {
+                tracing::warn!(%record, "no receipt: {}", error.chain());
+                answer
+            }
+        }
+    }
+
     /// `GET /marque/record`: the newest action that was allowed under the caller's own task, for naming it in what was made.
     async fn newest(&self, parts: &request::Parts, peer: &Peer) -> Answer {
         if foreign_origin(&parts.headers) {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use marque_core::attestation::Selector;
+use marque_core::node::NodeName;
 use marque_engine::desired::{Desired, IdentitySpec};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,7 +22,10 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     engine::runtime()?.block_on(async {
         in_process(bench).await?;
         let mut site = Site::start(bench).await?;
-        newcomers(bench, &mut site).await?;
+        newcomers(bench, &mut site, "over the socket", None).await?;
+        let node = Node::join(bench, &site).await?;
+        newcomers(bench, &mut site, "on a node", Some(&node)).await?;
+        node.stop().await?;
         let mut agent = site.agent(&std::env::current_exe()?)?;
         for callers in [1, 16, 64] {
             jwt(bench, &site, &mut agent, callers, &format!("identity/FetchJWTSVID, {callers} callers")).await?;
@@ -52,22 +56,27 @@ async fn in_process(bench: &mut Bench) -> Result<()> {
     bench.report.add_run("identity/in process, X.509-SVIDs, 64 at once", "SVIDs/s", &run, Bounds::default())
 }
 
-/// Processes that are nobody until their identity is applied: then the next call must give them their SVID.
-async fn newcomers(bench: &mut Bench, site: &mut Site) -> Result<()> {
+/// Processes that are nobody until their identity is applied: then the next call must give them their SVID, on the server's own
+/// host or on a node.
+async fn newcomers(bench: &mut Bench, site: &mut Site, place: &str, node: Option<&Node>) -> Result<()> {
+    let name = |n: usize| format!("new-{}-{n}", place.replace(' ', "-"));
+    let socket = node.map_or_else(|| site.socket.clone(), |node| node.socket.clone());
     let rounds = bench.scale.pick(20, 4);
     let mut programs = Vec::new();
     for n in 0..rounds {
-        programs.push(site.copy(&format!("new-{n}"))?);
+        programs.push(site.copy(&name(n))?);
     }
     let (mut taken, mut calls) = (Vec::new(), 0);
     let meter = Meter::own()?;
     for (n, program) in programs.iter().enumerate() {
-        let mut process = site.agent(program)?;
+        let mut process = site.agent_at(program, &socket)?;
         let before = process.ask(&json!({ "do": "x509" })).await?;
         if before.get("refused").is_none() {
             return Err(format!("a process was somebody before its identity was applied: {before}").into());
         }
-        site.apply(vec![spec(&format!("agent/new-{n}"), program)?]).await?;
+        let mut identity = spec(&format!("agent/{}", name(n)), program)?;
+        identity.nodes.extend(node.map(|node| node.name.clone()));
+        site.apply(vec![identity]).await?;
         let at = now();
         loop {
             calls += 1;
@@ -84,9 +93,9 @@ async fn newcomers(bench: &mut Bench, site: &mut Site) -> Result<()> {
     }
     let cost = meter.read()?;
     let each = f64::from(calls) / rounds as f64;
-    let figure = Figure::new("identity/over the socket, applied: calls until its SVID", each, "calls").took(cost);
+    let figure = Figure::new(format!("identity/{place}, applied: calls until its SVID"), each, "calls").took(cost);
     bench.report.add(&figure.seen(format!("{rounds} processes, each refused before")).at_most(1.0))?;
-    print(bench, "identity/over the socket, applied, then its SVID", taken, cost)
+    print(bench, &format!("identity/{place}, applied, then its SVID"), taken, cost)
 }
 
 fn print(bench: &mut Bench, name: &str, taken: Vec<u64>, cost: Cost) -> Result<()> {
@@ -123,6 +132,7 @@ pub struct Site {
     /// A connection of the first person.
     pub admin: Admin,
     socket: String,
+    issuer: String,
     dir: TempDir,
 }
 
@@ -132,9 +142,11 @@ impl Site {
         let state = dir.path().join("state");
         let mut server = serve(&bench.marque, &state, &dir.path().join("serve.log"))?;
         let ready = server.answer().await?;
-        let socket = ready.get("workload_api").and_then(Value::as_str).ok_or("the server has no Workload API")?.to_owned();
+        let field = |name: &str| ready.get(name).and_then(Value::as_str).map(str::to_owned);
+        let socket = field("workload_api").ok_or("the server has no Workload API")?;
+        let issuer = field("issuer").ok_or("the server has no issuer")?;
         let admin = Admin::connect(&state).await?;
-        let mut site = Self { server, admin, socket, dir };
+        let mut site = Self { server, admin, socket, issuer, dir };
         site.apply(vec![spec("agent/bench", &std::env::current_exe()?)?]).await?;
         Ok(site)
     }
@@ -148,10 +160,14 @@ impl Site {
 
     /// A process of this program under the name that it is called by.
     pub fn agent(&self, program: &Path) -> Result<Spoken> {
+        self.agent_at(program, &self.socket)
+    }
+
+    fn agent_at(&self, program: &Path, socket: &str) -> Result<Spoken> {
         let mut command = Command::new(program);
         let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let errors = self.dir.path().join(format!("{name}.log"));
-        Ok(Spoken::start("workload", command.arg(agent::ROLE).arg(&self.socket), &errors)?.patient(PATIENCE))
+        Ok(Spoken::start("workload", command.arg(agent::ROLE).arg(socket), &errors)?.patient(PATIENCE))
     }
 
     /// This program under another name, so that the kernel sees another executable.
@@ -162,6 +178,37 @@ impl Site {
             std::fs::copy(&own, &path)?;
         }
         Ok(path)
+    }
+}
+
+/// Another host's Workload API: here a process of this host, which reaches the server by its address.
+struct Node {
+    name: NodeName,
+    socket: String,
+    process: Spoken,
+}
+
+impl Node {
+    async fn join(bench: &Bench, site: &Site) -> Result<Self> {
+        let name = "n1";
+        let path = |file: &str| site.dir.path().join(file);
+        let mut command = Command::new(&bench.marque);
+        command.arg("--state").arg(path("state")).args(["node", "token", name, "--token-file"]).arg(path("token"));
+        let made = command.arg("--bundle").arg(path("bundle")).output().await?;
+        if !made.status.success() {
+            return Err(format!("no token for a node: {}", String::from_utf8_lossy(&made.stderr)).into());
+        }
+        let mut command = Command::new(&bench.marque);
+        command.args(["--json", "node", "join", "--server", &site.issuer, "--name", name, "--bundle"]).arg(path("bundle"));
+        command.arg("--token-file").arg(path("token")).arg("--dir").arg(path("node"));
+        let mut process = Spoken::start("node", &mut command, &path("node.log"))?;
+        let ready = process.answer().await?;
+        let socket = ready.get("workload_api").and_then(Value::as_str).ok_or("the node has no Workload API")?.to_owned();
+        Ok(Self { name: name.parse()?, socket, process })
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.process.stop().await
     }
 }
 

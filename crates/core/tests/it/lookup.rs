@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use marque_core::attestation::{Attestation, Instance, Selector};
 use marque_core::event::Body;
+use marque_core::id::LeaseId;
 use marque_core::identity::{Identity, Lifecycle};
+use marque_core::lease::{CredentialClass, Lease};
 use marque_core::scope::Scope;
 use marque_core::state::State;
+use marque_core::time::{Timestamp, Ttl};
 use proptest::prelude::*;
 
 use super::tasks::{World, identity};
@@ -38,11 +41,43 @@ fn seen(pid: u32, selectors: BTreeSet<Selector>) -> Attestation {
     Attestation { method: "unix".into(), pid, started: 1, selectors, until: None, node: None }
 }
 
+fn lease(id: LeaseId, of: &Instance, expires: Timestamp) -> Lease {
+    Lease {
+        id,
+        class: CredentialClass::JwtSvid,
+        identity: of.identity.clone(),
+        instance: of.id,
+        task: None,
+        scope: Scope::default(),
+        issued: of.since,
+        expires,
+        handle: String::new(),
+        binding: None,
+        epoch: of.epoch,
+    }
+}
+
 fn everything<'a>(state: &'a State, seen: &BTreeSet<Selector>) -> Vec<&'a Identity> {
     state.identities.values().filter(|i| i.state == Lifecycle::Active && i.matches(seen)).collect()
 }
 
 proptest! {
+    #[test]
+    fn what_has_expired_is_forgotten_and_nothing_else(lives in prop::collection::vec(1_u64..100, 0..20), later in 0_u64..120) {
+        let mut world = World::new();
+        let actor = identity(0, Scope::default());
+        world.apply(Body::IdentityApplied { identity: actor.clone() });
+        let instance = world.instance(&actor.id);
+        for life in lives {
+            let id = world.with(LeaseId::fresh);
+            world.apply(Body::LeaseIssued { lease: lease(id, &instance, world.now.plus(Ttl::from_seconds(life))) });
+        }
+        let now = world.now.plus(Ttl::from_seconds(later));
+        let kept: Vec<_> = world.state.leases.values().filter(|l| now < l.expires).cloned().collect();
+        world.state.forget(now);
+        prop_assert_eq!(world.state.leases.values().cloned().collect::<Vec<_>>(), kept);
+    }
+
     #[test]
     fn nothing_is_missed_and_nothing_is_added(steps in prop::collection::vec(step(), 0..40), asked in selectors(0)) {
         let mut world = World::new();

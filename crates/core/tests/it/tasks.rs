@@ -47,7 +47,7 @@ fn want(scope: Option<Scope>, seconds: u64) -> Want {
 pub(crate) struct World {
     pub(crate) state: State,
     counter: u128,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
         Self { state: State::default(), counter: 0, now: Timestamp::from_seconds(1_700_000_000) }
     }
 
-    fn with<T>(&mut self, act: impl FnOnce(&mut Cx<'_>) -> T) -> T {
+    pub(crate) fn with<T>(&mut self, act: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let counter = &mut self.counter;
         let mut fresh = || {
             *counter += 1;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use marque_core::decision::Effect;
 use marque_core::record::{Ending, Outcome};
-use marque_engine::sha256;
+use marque_engine::{ReceiptOf, sha256};
+use marque_ledger::{Checkpoint, TlogProof, Verifier, leaf_hash, verify_inclusion};
 use serde_json::json;
 
 use crate::client::{VERSION, call, modern, post, values};
@@ -46,6 +49,31 @@ async fn an_allowed_call_goes_on_once_and_as_it_was() {
     let row = &world.rows()[0];
     assert_eq!((row.decided.record, row.decided.effect), (got.record(), Effect::Allow));
     assert_eq!(row.decided.request, sha256(body.as_bytes()));
+}
+
+/// RFC 7240: who prefers a receipt gets the proof with the answer, and who does not gets none.
+#[tokio::test]
+async fn a_receipt_comes_with_the_answer() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let got = client.ask(call("find", json!({ "q": "a" }))).await;
+    assert!(values(&got.headers, "marque-receipt").is_empty());
+    let verifier: Verifier =
+        std::fs::read_to_string(world.dir.path().join("state/ledger/verifier")).unwrap().trim().parse().unwrap();
+    for (tool, decision) in [("find", "allow"), ("drop", "deny")] {
+        let mut asked = call(tool, json!({ "q": "b" }));
+        asked.headers_mut().insert("prefer", "respond-async, receipt".parse().unwrap());
+        let got = client.ask(asked).await;
+        assert_eq!((got.decision().as_str(), values(&got.headers, "preference-applied")), (decision, vec!["receipt".to_owned()]));
+        let proof = BASE64_STANDARD.decode(&values(&got.headers, "marque-receipt")[0]).unwrap();
+        let proof: TlogProof = String::from_utf8(proof).unwrap().parse().unwrap();
+        let checkpoint = Checkpoint::open(&proof.checkpoint, "example.org/marque/log", std::slice::from_ref(&verifier)).unwrap();
+        let receipt = world.engine.receipt(&world.admin, ReceiptOf::Record(got.record()), false).await.unwrap().inclusion;
+        assert_eq!(receipt.index, proof.index);
+        let leaf = leaf_hash(receipt.leaf.as_bytes());
+        verify_inclusion(leaf, proof.index, checkpoint.size, &proof.path, checkpoint.root).unwrap();
+        assert!(verify_inclusion(leaf_hash(b"x"), proof.index, checkpoint.size, &proof.path, checkpoint.root).is_err());
+    }
 }
 
 #[tokio::test]

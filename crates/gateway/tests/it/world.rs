@@ -83,7 +83,7 @@ pub(crate) struct World {
     pub(crate) alice: Caller,
     pub(crate) bob: Caller,
     clock: Arc<TestClock>,
-    _dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 impl World {
@@ -102,7 +102,7 @@ impl World {
         engine.store_secret("crm", SECRET).unwrap();
         engine.apply(&admin, &manifest(&server.url())).await.unwrap();
         let gateway = Gateway::new(Arc::clone(&engine));
-        Self { engine, gateway, server, admin, alice, bob, clock, _dir: dir }
+        Self { engine, gateway, server, admin, alice, bob, clock, dir }
     }
 
     pub(crate) fn advance(&self, seconds: i64) {

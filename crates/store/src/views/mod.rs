@@ -184,10 +184,12 @@ fn project<'a>(db: &mut Connection, entries: impl Iterator<Item = &'a (u64, Even
     let tx = db.transaction()?;
     let mut last_moment = 0;
     let pruned = tx.query_row("SELECT value FROM meta WHERE name = 'pruned'", [], |row| row.get(0)).optional()?.unwrap_or(0);
+    let mut tally = project::Tally { pruned, ..project::Tally::default() };
     for (index, event) in entries {
-        project::event(&tx, *index, event, pruned)?;
+        project::event(&tx, *index, event, &mut tally)?;
         last_moment = last_moment.max(event.ts.micros());
     }
+    tally.write(&tx)?;
     tx.execute("UPDATE meta SET value = ?1 WHERE name = 'last' AND value < ?1", [last_moment])?;
     tx.execute("UPDATE meta SET value = ?1 WHERE name = 'covers' AND value < ?1", [covered])?;
     Ok(tx.commit()?)

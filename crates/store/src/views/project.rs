@@ -1,7 +1,10 @@
 //! One event into the tables.
 
+use std::collections::HashMap;
+
 use marque_core::decision::Effect;
 use marque_core::event::{Body, Event};
+use marque_core::id::{ObserverId, TaskId};
 use marque_core::revocation::Target;
 use marque_core::task::Task;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -9,11 +12,10 @@ use serde::Serialize;
 
 use crate::error::Result;
 
-/// Projects one event, of which everything that may be read here has been put back. Below `pruned` only some entries were
-/// kept.
-pub(super) fn event(db: &Connection, seq: u64, event: &Event, pruned: u64) -> Result<()> {
-    if seq >= pruned {
-        observer(db, seq, event, pruned)?;
+/// Projects one event, of which everything that may be read here has been put back.
+pub(super) fn event(db: &Connection, seq: u64, event: &Event, tally: &mut Tally) -> Result<()> {
+    if seq >= tally.pruned {
+        tally.observer(db, seq, event)?;
     }
     if seq.is_multiple_of(MOMENTS) {
         db.prepare_cached("INSERT OR REPLACE INTO moments VALUES (?1, ?2)")?.execute(params![seq, event.ts.micros()])?;
@@ -89,8 +91,8 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, pruned: u64) -> Re
             ])?;
         }
         Body::Decided(decided) if decided.effect == Effect::Allow => {
-            let sql = "INSERT INTO usage VALUES (?1, 1) ON CONFLICT (task) DO UPDATE SET calls = calls + 1";
-            db.prepare_cached(sql)?.execute([decided.task.to_string()])?;
+            let calls = tally.calls.entry(decided.task).or_default();
+            *calls = calls.saturating_add(1);
         }
         Body::Decided(_)
         | Body::Settled { .. }
@@ -118,31 +120,62 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, pruned: u64) -> Re
     Ok(())
 }
 
-/// Notes an observer's number, and what is missing before it.
-fn observer(db: &Connection, seq: u64, event: &Event, pruned: u64) -> Result<()> {
-    let Some(observer) = event.obs.map(|o| o.to_string()) else { return Ok(()) };
-    let last: Option<u64> =
-        db.prepare_cached("SELECT last FROM observers WHERE id = ?1")?.query_row([&observer], |row| row.get(0)).optional()?;
-    let expected = match last {
-        Some(last) => last.saturating_add(1),
-        // Whoever is first met behind what was let go may have numbered some of that: those numbers are not missing.
-        None if pruned > 0 => event.iseq,
-        None => 1,
-    };
-    if event.iseq > expected {
-        db.prepare_cached("INSERT OR REPLACE INTO gaps VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-            observer,
-            expected,
-            event.iseq.saturating_sub(1),
-            seq
-        ])?;
+/// What many events of a transaction change again and again, written once at its end.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Below it only some entries were kept.
+    pub pruned: u64,
+    /// The last number of each observer.
+    observers: HashMap<ObserverId, u64>,
+    /// Allowed calls by task.
+    calls: HashMap<TaskId, u64>,
+}
+
+impl Tally {
+    /// Notes an observer's number, and what is missing before it.
+    fn observer(&mut self, db: &Connection, seq: u64, event: &Event) -> Result<()> {
+        let Some(observer) = event.obs else { return Ok(()) };
+        let last = match self.observers.get(&observer) {
+            Some(last) => Some(*last),
+            None => db
+                .prepare_cached("SELECT last FROM observers WHERE id = ?1")?
+                .query_row([observer.to_string()], |row| row.get(0))
+                .optional()?,
+        };
+        let expected = match last {
+            Some(last) => last.saturating_add(1),
+            // Whoever is first met behind what was let go may have numbered some of that: those numbers are not missing.
+            None if self.pruned > 0 => event.iseq,
+            None => 1,
+        };
+        if event.iseq > expected {
+            db.prepare_cached("INSERT OR REPLACE INTO gaps VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+                observer.to_string(),
+                expected,
+                event.iseq.saturating_sub(1),
+                seq
+            ])?;
+        }
+        self.observers.insert(observer, event.iseq.max(expected.saturating_sub(1)));
+        if let Body::Gap { observer, from, .. } = &event.what {
+            db.prepare_cached("DELETE FROM gaps WHERE observer = ?1 AND first = ?2")?
+                .execute(params![observer.to_string(), from])?;
+        }
+        Ok(())
     }
-    db.prepare_cached("INSERT OR REPLACE INTO observers VALUES (?1, ?2)")?
-        .execute(params![observer, event.iseq.max(expected.saturating_sub(1))])?;
-    if let Body::Gap { observer, from, .. } = &event.what {
-        db.prepare_cached("DELETE FROM gaps WHERE observer = ?1 AND first = ?2")?.execute(params![observer.to_string(), from])?;
+
+    /// Writes it down.
+    pub(super) fn write(self, db: &Connection) -> Result<()> {
+        for (observer, last) in self.observers {
+            db.prepare_cached("INSERT OR REPLACE INTO observers VALUES (?1, ?2)")?
+                .execute(params![observer.to_string(), last])?;
+        }
+        for (task, calls) in self.calls {
+            let sql = "INSERT INTO usage VALUES (?1, ?2) ON CONFLICT (task) DO UPDATE SET calls = calls + ?2";
+            db.prepare_cached(sql)?.execute(params![task.to_string(), calls])?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn task(db: &Connection, seq: u64, task: &Task, elevation: Option<String>) -> Result<()> {
