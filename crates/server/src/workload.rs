@@ -132,9 +132,9 @@ impl WorkloadApi {
 
 impl Inner {
     /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
-    /// changes, when the authority that signed it is tainted. Ends the stream with `PermissionDenied` when the caller is no
-    /// longer who it was (Workload API §4.3, §5.2.1).
-    async fn updates<T: Stated>(self: Arc<Self>, copies: Vec<Identified>) -> Result<Response<Updates<T>>, Status> {
+    /// changes, when the authority that signed it is tainted, when the caller's identities are others. Ends the stream with
+    /// `PermissionDenied` when the caller has none any more (Workload API §4.3, §5.2.1).
+    async fn updates<T: Stated>(self: Arc<Self>, mut copies: Vec<Identified>) -> Result<Response<Updates<T>>, Status> {
         let (tx, rx) = mpsc::channel(1);
         let Changes { mut ended, mut bundles } = self.source.changes();
         let mut state = T::fresh(&*self.source, &copies).await?;
@@ -146,8 +146,13 @@ impl Inner {
                     return;
                 }
                 let next = loop {
-                    if let Some(status) = self.source.ended(&copies) {
-                        break Err(status);
+                    match self.moved(&copies).await {
+                        Ok(None) => {}
+                        Ok(Some(now)) => {
+                            copies = now;
+                            break T::fresh(&*self.source, &copies).await;
+                        }
+                        Err(status) => break Err(status),
                     }
                     tokio::select! {
                         () = tx.closed() => return,
@@ -174,6 +179,14 @@ impl Inner {
             }
         });
         Ok(Response::new(Updates(rx)))
+    }
+
+    /// The copies that count instead of these: those that have not ended, or what changed entries make of the caller.
+    async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+        let Some(status) = self.source.ended(copies) else { return self.source.moved(copies).await };
+        let counts = |copy: &&Identified| self.source.ended(std::slice::from_ref(*copy)).is_none();
+        let left: Vec<Identified> = copies.iter().filter(counts).cloned().collect();
+        if left.is_empty() { Err(status) } else { Ok(Some(left)) }
     }
 
     fn is_good(&self, authority: &AuthorityId) -> bool {
