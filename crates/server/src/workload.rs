@@ -262,7 +262,8 @@ impl Stated for pb::JwtBundlesResponse {
     async fn fresh(source: &dyn Source, _: &[Identified]) -> Result<Current<Self>, Status> {
         let known = source.bundles()?;
         let mut bundles = HashMap::new();
-        for bundle in known.foreign.iter().chain([&known.own]) {
+        let foreign = known.foreign.iter().filter(|bundle| !bundle.jwt_keys.is_empty());
+        for bundle in foreign.chain([&known.own]) {
             let jwks = bundle.jwt_jwks_json().map_err(|e| Status::unavailable(e.to_string()))?;
             bundles.insert(bundle.trust_domain.id().to_string(), jwks.into_bytes());
         }
@@ -270,9 +271,11 @@ impl Stated for pb::JwtBundlesResponse {
     }
 }
 
-/// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1).
+/// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1). One that has none is left out, by
+/// which clients let go of those that it had (§4.4).
 fn foreign_roots(bundles: &Bundles) -> HashMap<String, Vec<u8>> {
-    bundles.foreign.iter().map(|b| (b.trust_domain.id().to_string(), b.x509_authorities.concat())).collect()
+    let trusted = bundles.foreign.iter().filter(|bundle| !bundle.x509_authorities.is_empty());
+    trusted.map(|b| (b.trust_domain.id().to_string(), b.x509_authorities.concat())).collect()
 }
 
 /// A JSON value as protobuf's.
