@@ -131,6 +131,10 @@ impl Engine {
         if spec.name == OWN_NAMES || spec.name.starts_with(&format!("{OWN_NAMES}/")) {
             return Err(EngineError::Invalid(format!("`{id}` cannot be registered: names below `{OWN_NAMES}` are Marque's own")));
         }
+        // Longer ones should not be supported, counted in bytes (Workload API §8).
+        if spec.hint.as_ref().is_some_and(|hint| hint.len() > MAX_HINT_BYTES) {
+            return Err(EngineError::Invalid(format!("the hint of `{id}` has more than {MAX_HINT_BYTES} bytes")));
+        }
         let old = state.identities.get(&id);
         self.not_erased(state, &spec.owner)?;
         let lifecycle = match old.map(|o| o.state) {
@@ -166,6 +170,7 @@ impl Engine {
 }
 
 const OWN_NAMES: &str = "marque";
+const MAX_HINT_BYTES: usize = 1024;
 
 fn unique(what: &str, names: impl Iterator<Item = String>) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();

@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::error::{EngineError, Result};
 use crate::observe::{descends_from, start_time};
 use crate::open::Engine;
+use crate::serving::Identified;
 
 /// A launch: what a person started under an identity and a task, and the process that all of it hangs from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +119,27 @@ impl Engine {
             attestation.selectors.extend(launch.selectors.iter().cloned());
         }
         self.attest_seen(attestation, launch).await
+    }
+
+    /// The instances that the process of these copies is now, if entries have changed since; nothing while it has the same
+    /// identities with the same hints. It is not looked at again: what was seen of it then counts.
+    pub async fn attest_again(&self, copies: &[Identified], launch: Option<&Launch>) -> Result<Option<Vec<Instance>>> {
+        let Some(first) = copies.first() else { return Ok(None) };
+        let seen = {
+            let state = self.state();
+            let seen = &state.check_instance(first.instance)?.attestation;
+            let same = |(identity, copy): (&&Identity, &Identified)| {
+                identity.id == copy.identity && identity.hint.as_deref().unwrap_or_default() == copy.hint
+            };
+            if let Ok(now) = identify(&state, seen, launch)
+                && now.len() == copies.len()
+                && now.iter().zip(copies).all(same)
+            {
+                return Ok(None);
+            }
+            seen.clone()
+        };
+        self.attest_seen(seen, launch).await.map(Some)
     }
 
     /// The instances of a process of which this was seen, here or on the node that it names.

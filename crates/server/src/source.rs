@@ -65,6 +65,9 @@ pub trait Source: Clock + 'static {
     fn changes(&self) -> Changes;
     /// Why one of these copies may be shown nothing any more; nothing while each of them still counts.
     fn ended(&self, copies: &[Identified]) -> Option<Status>;
+    /// The copies that the caller is instead of these, which all count: its entries may have changed since it was attested.
+    /// Nothing while it is who it was.
+    async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status>;
 }
 
 /// The engine of this process, for its own host, or for the processes of one launch.
@@ -139,6 +142,11 @@ impl Source for Local {
         let state = self.engine.state();
         let dead = copies.iter().find_map(|copy| state.check_instance(copy.instance).err())?;
         Some(Status::permission_denied(dead.to_string()))
+    }
+
+    async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+        let now = self.engine.attest_again(copies, self.launch.as_ref()).await.map_err(|e| status(&e))?;
+        Ok(now.map(|instances| self.engine.identified(&instances)))
     }
 }
 

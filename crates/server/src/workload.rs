@@ -132,9 +132,9 @@ impl WorkloadApi {
 
 impl Inner {
     /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
-    /// changes, when the authority that signed it is tainted. Ends the stream with `PermissionDenied` when the caller is no
-    /// longer who it was (Workload API §4.3, §5.2.1).
-    async fn updates<T: Stated>(self: Arc<Self>, copies: Vec<Identified>) -> Result<Response<Updates<T>>, Status> {
+    /// changes, when the authority that signed it is tainted, when the caller's identities are others. Ends the stream with
+    /// `PermissionDenied` when the caller has none any more (Workload API §4.3, §5.2.1).
+    async fn updates<T: Stated>(self: Arc<Self>, mut copies: Vec<Identified>) -> Result<Response<Updates<T>>, Status> {
         let (tx, rx) = mpsc::channel(1);
         let Changes { mut ended, mut bundles } = self.source.changes();
         let mut state = T::fresh(&*self.source, &copies).await?;
@@ -146,8 +146,13 @@ impl Inner {
                     return;
                 }
                 let next = loop {
-                    if let Some(status) = self.source.ended(&copies) {
-                        break Err(status);
+                    match self.moved(&copies).await {
+                        Ok(None) => {}
+                        Ok(Some(now)) => {
+                            copies = now;
+                            break T::fresh(&*self.source, &copies).await;
+                        }
+                        Err(status) => break Err(status),
                     }
                     tokio::select! {
                         () = tx.closed() => return,
@@ -174,6 +179,14 @@ impl Inner {
             }
         });
         Ok(Response::new(Updates(rx)))
+    }
+
+    /// The copies that count instead of these: those that have not ended, or what changed entries make of the caller.
+    async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+        let Some(status) = self.source.ended(copies) else { return self.source.moved(copies).await };
+        let counts = |copy: &&Identified| self.source.ended(std::slice::from_ref(*copy)).is_none();
+        let left: Vec<Identified> = copies.iter().filter(counts).cloned().collect();
+        if left.is_empty() { Err(status) } else { Ok(Some(left)) }
     }
 
     fn is_good(&self, authority: &AuthorityId) -> bool {
@@ -249,7 +262,8 @@ impl Stated for pb::JwtBundlesResponse {
     async fn fresh(source: &dyn Source, _: &[Identified]) -> Result<Current<Self>, Status> {
         let known = source.bundles()?;
         let mut bundles = HashMap::new();
-        for bundle in known.foreign.iter().chain([&known.own]) {
+        let foreign = known.foreign.iter().filter(|bundle| !bundle.jwt_keys.is_empty());
+        for bundle in foreign.chain([&known.own]) {
             let jwks = bundle.jwt_jwks_json().map_err(|e| Status::unavailable(e.to_string()))?;
             bundles.insert(bundle.trust_domain.id().to_string(), jwks.into_bytes());
         }
@@ -257,9 +271,11 @@ impl Stated for pb::JwtBundlesResponse {
     }
 }
 
-/// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1).
+/// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1). One that has none is left out, by
+/// which clients let go of those that it had (§4.4).
 fn foreign_roots(bundles: &Bundles) -> HashMap<String, Vec<u8>> {
-    bundles.foreign.iter().map(|b| (b.trust_domain.id().to_string(), b.x509_authorities.concat())).collect()
+    let trusted = bundles.foreign.iter().filter(|bundle| !bundle.x509_authorities.is_empty());
+    trusted.map(|b| (b.trust_domain.id().to_string(), b.x509_authorities.concat())).collect()
 }
 
 /// A JSON value as protobuf's.

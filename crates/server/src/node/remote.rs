@@ -558,6 +558,11 @@ impl Source for RemoteSource {
             Ok(known) => copies.iter().find(|copy| !known.copies.contains_key(&copy.instance)).map(not_any_more),
         }
     }
+
+    /// The server tells a node of copies that end, and not of entries that change: a process learns that when it asks again.
+    async fn moved(&self, _: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+        Ok(None)
+    }
 }
 
 fn trust(bundles: BundleSet, of: &marque_core::spiffe::TrustDomain, env: &Env) -> Result<Arc<Trust>, EngineError> {

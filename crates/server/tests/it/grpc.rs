@@ -1,5 +1,6 @@
 //! A Workload API client of the test's own: gRPC over HTTP/2 on one end of a pair of Unix sockets.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marque_engine::Engine;
 use marque_server::source::{Local, Source};
-use marque_server::{AnyAuthority, peer_of, workload};
+use marque_server::{AnyAuthority, Peer, agent, peer_of};
 use prost::Message;
 use tokio::net::UnixStream;
 
@@ -18,6 +19,8 @@ use crate::world::within;
 
 /// The security header, as every client sends it.
 pub(crate) const MARK: Option<&str> = Some("true");
+/// Its name.
+pub(crate) const HEADER: &str = "workload.spiffe.io";
 
 /// A connection to the Workload API, by this process.
 pub(crate) struct Socket(SendRequest<Full<Bytes>>);
@@ -35,25 +38,45 @@ impl Socket {
     }
 
     pub(crate) async fn over(source: Arc<dyn Source>) -> Self {
+        Self::of(source, std::process::id()).await
+    }
+
+    /// As if the kernel had named another process.
+    pub(crate) async fn of(source: Arc<dyn Source>, pid: u32) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = peer_of(&theirs).unwrap();
         assert_eq!(peer.pid, std::process::id());
-        tokio::spawn(marque_server::http(AnyAuthority::new(theirs), workload::service(source, peer)));
-        let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(ours))).await.unwrap();
+        let peer = Peer { pid, ..peer };
+        tokio::spawn(marque_server::http(AnyAuthority::new(theirs), agent::over(source, peer)));
+        Self::on(ours).await
+    }
+
+    /// A connection to a socket that is a file.
+    pub(crate) async fn connect(path: &Path) -> Self {
+        Self::on(within(UnixStream::connect(path)).await.unwrap()).await
+    }
+
+    async fn on(stream: UnixStream) -> Self {
+        let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
         tokio::spawn(connection);
         Self(sender)
     }
 
     /// Calls a method, with this value of the security header.
     pub(crate) async fn call(&self, method: &str, message: &impl Message, mark: Option<&str>) -> Call {
+        let metadata: Vec<(&str, &str)> = mark.into_iter().map(|mark| (HEADER, mark)).collect();
+        self.send(&format!("/SpiffeWorkloadAPI/{method}"), message, &metadata).await
+    }
+
+    /// Calls any method of any service, with this metadata.
+    pub(crate) async fn send(&self, path: &str, message: &impl Message, metadata: &[(&str, &str)]) -> Call {
         let bytes = message.encode_to_vec();
         let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
         let frame = [&[0_u8][..], &length[..], &bytes[..]].concat();
-        let mut builder = Request::post(format!("http://localhost/SpiffeWorkloadAPI/{method}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        if let Some(mark) = mark {
-            builder = builder.header("workload.spiffe.io", mark);
+        let mut builder =
+            Request::post(format!("http://localhost{path}")).header("content-type", "application/grpc").header("te", "trailers");
+        for (name, value) in metadata {
+            builder = builder.header(*name, *value);
         }
         let request = builder.body(Full::new(Bytes::from(frame))).unwrap();
         let mut sender = self.0.clone();
@@ -74,8 +97,7 @@ impl Socket {
 
     /// The status that a method ends with at once.
     pub(crate) async fn refused(&self, method: &str, message: &impl Message, mark: Option<&str>) -> Option<u16> {
-        let next: Result<Vec<u8>, u16> = self.call(method, message, mark).await.raw().await;
-        next.err()
+        self.call(method, message, mark).await.refusal().await
     }
 }
 
@@ -83,6 +105,11 @@ impl Call {
     /// The next message, or the status that ended the call.
     pub(crate) async fn next<T: Message + Default>(&mut self) -> Result<T, u16> {
         self.raw().await.map(|message| T::decode(message.as_slice()).unwrap())
+    }
+
+    /// The status that the call ends with, if not with another message.
+    pub(crate) async fn refusal(&mut self) -> Option<u16> {
+        self.raw().await.err()
     }
 
     async fn raw(&mut self) -> Result<Vec<u8>, u16> {

@@ -22,16 +22,16 @@ use crate::grpc::{MARK, Socket};
 use crate::world::{ME, World, spiffe, within};
 
 const PERMISSION_DENIED: u16 = 7;
-const UNAVAILABLE: u16 = 14;
+pub(crate) const UNAVAILABLE: u16 = 14;
 
 /// A server's TLS listener with the routes of nodes. Dropping it cuts every connection.
-struct Endpoint {
+pub(crate) struct Endpoint {
     url: String,
     serving: JoinHandle<()>,
 }
 
 impl Endpoint {
-    async fn open(engine: &Arc<Engine>, port: u16) -> Self {
+    pub(crate) async fn open(engine: &Arc<Engine>, port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let (engine, tls) = (Arc::clone(engine), Tls::new(Arc::clone(engine), &["localhost".into()]).unwrap());
@@ -73,15 +73,20 @@ async fn credentials(world: &World, name: &str) -> (Bundle, Credentials) {
     (bundle, Credentials::Token(made.token))
 }
 
+/// A node that has joined and does not run yet, with its directory.
+pub(crate) async fn joined(world: &World, endpoint: &Endpoint, name: &str, limit: Option<Ttl>) -> (Arc<RemoteSource>, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let (env, home) = (Env::system(), Home::open(dir.path()).unwrap());
+    let (bundle, credentials) = credentials(world, name).await;
+    let name: NodeName = name.parse().unwrap();
+    let joined = within(join(&endpoint.url, &bundle, &name, &credentials, &env)).await.unwrap();
+    home.save(&joined).unwrap();
+    (RemoteSource::new(home.load().unwrap().unwrap(), home, env, limit).unwrap(), dir)
+}
+
 impl Node {
     async fn join(world: &World, endpoint: &Endpoint, name: &str, limit: Option<Ttl>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (env, home) = (Env::system(), Home::open(dir.path()).unwrap());
-        let (bundle, credentials) = credentials(world, name).await;
-        let name: NodeName = name.parse().unwrap();
-        let joined = within(join(&endpoint.url, &bundle, &name, &credentials, &env)).await.unwrap();
-        home.save(&joined).unwrap();
-        let source = RemoteSource::new(home.load().unwrap().unwrap(), home, env, limit).unwrap();
+        let (source, dir) = joined(world, endpoint, name, limit).await;
         let shown = Arc::clone(&source);
         let running = tokio::spawn(async move { shown.run().await });
         within(source.reached()).await;

@@ -11,16 +11,16 @@ use serde_json::Value;
 use crate::grpc::{MARK, Socket};
 use crate::world::{LEAD, ME, World, spiffe};
 
-const INVALID_ARGUMENT: u16 = 3;
-const PERMISSION_DENIED: u16 = 7;
-const UNIMPLEMENTED: u16 = 12;
-const AUDIENCE: &str = "https://api.example.org";
+pub(crate) const INVALID_ARGUMENT: u16 = 3;
+pub(crate) const PERMISSION_DENIED: u16 = 7;
+pub(crate) const UNIMPLEMENTED: u16 = 12;
+pub(crate) const AUDIENCE: &str = "https://api.example.org";
 
-fn jwt_for(audience: &[&str]) -> JwtsvidRequest {
+pub(crate) fn jwt_for(audience: &[&str]) -> JwtsvidRequest {
     JwtsvidRequest { audience: audience.iter().map(|a| (*a).to_owned()).collect(), spiffe_id: String::new() }
 }
 
-fn validate(audience: &str, svid: &str) -> ValidateJwtsvidRequest {
+pub(crate) fn validate(audience: &str, svid: &str) -> ValidateJwtsvidRequest {
     ValidateJwtsvidRequest { audience: audience.to_owned(), svid: svid.to_owned() }
 }
 

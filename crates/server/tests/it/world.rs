@@ -16,7 +16,7 @@ use marque_core::resource::{Resource, Risk, Sensitivity};
 use marque_core::spiffe::SpiffeId;
 use marque_core::task::Task;
 use marque_engine::desired::{Desired, IdentitySpec, PolicyText};
-use marque_engine::{Caller, Engine, Env, Observed, Options, TaskRequest, Workload, observe, start_time};
+use marque_engine::{Applied, Caller, Engine, EngineError, Env, Observed, Options, TaskRequest, Workload, observe, start_time};
 use marque_server::api::{Api, router};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -60,8 +60,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_as(|_| {}).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn start_as(change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
+        let mut options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
+        change(&mut options);
         let engine = Engine::open(&dir.path().join("state"), Env::system(), options).await.unwrap();
         engine.add_person(By::System, &person(ALICE)).await.unwrap();
         let [admin, alice] = [ADMIN, ALICE].map(|name| Caller::Person(person(name)));
@@ -77,14 +83,16 @@ impl World {
     /// The same, on these nodes only.
     pub(crate) async fn with_me_on(nodes: &[&str]) -> Self {
         let world = Self::start().await;
-        let seen = observe(std::process::id()).unwrap().selectors;
-        let path = seen.into_iter().find(|s| s.as_str().starts_with("unix:path:")).unwrap();
         let nodes = nodes.iter().map(|node| node.parse().unwrap()).collect();
-        let me = IdentitySpec { selectors: BTreeSet::from([path]), nodes, ..identity(ME, "invoke:tool:*") };
-        let mut desired = manifest();
-        desired.identities.push(me);
-        world.engine.apply(&world.admin, &desired).await.unwrap();
+        world.register(IdentitySpec { nodes, ..me(ME) }).await.unwrap();
         world
+    }
+
+    /// Registers an identity, or changes it.
+    pub(crate) async fn register(&self, identity: IdentitySpec) -> Result<Applied, EngineError> {
+        let mut desired = manifest();
+        desired.identities.push(identity);
+        self.engine.apply(&self.admin, &desired).await
     }
 
     /// Attests this process as `name` and gives it an SVID.
@@ -174,6 +182,13 @@ pub(crate) fn person(name: &str) -> PersonId {
 
 pub(crate) fn spiffe(name: &str) -> SpiffeId {
     format!("spiffe://example.org/{name}").parse().unwrap()
+}
+
+/// What makes this very process an identity of that name.
+pub(crate) fn me(name: &str) -> IdentitySpec {
+    let seen = observe(std::process::id()).unwrap().selectors;
+    let path = seen.into_iter().find(|s| s.as_str().starts_with("unix:path:")).unwrap();
+    IdentitySpec { selectors: BTreeSet::from([path]), ..identity(name, "invoke:tool:*") }
 }
 
 fn identity(name: &str, ceiling: &str) -> IdentitySpec {
