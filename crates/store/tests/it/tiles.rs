@@ -256,7 +256,7 @@ fn a_follower_that_could_not_write_goes_on_only_when_it_is_opened_again() {
     for obstacle in ["tile/entries/001", "tile/0/001", "tile/0/002.p/8", "tile/entries/002.p/8", "head.tmp", "checkpoint.tmp"] {
         let (site, mut tiles) = Site::published(300);
         let (before, path) = (tiles.head(), site.ledger().join(obstacle));
-        std::fs::create_dir(&path).unwrap();
+        std::fs::create_dir_all(&path).unwrap();
         site.grow(520);
         let failed = tiles.follow(&site.log).and_then(|()| tiles.publish(&signer()));
         assert!(matches!(failed, Err(StoreError::Io { .. })), "`{obstacle}`: {failed:?}");
