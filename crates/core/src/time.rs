@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use ulid::Ulid;
 
 /// A moment, in microseconds since the Unix epoch.
@@ -58,9 +58,16 @@ impl fmt::Display for Timestamp {
 }
 
 /// A length of time, in whole seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Ttl(u64);
+
+/// As from seconds: what is read is a century at most too, so that no moment behind it is before it.
+impl<'de> Deserialize<'de> for Ttl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self::from_seconds)
+    }
+}
 
 impl Ttl {
     /// From seconds; anything above a century is a century.

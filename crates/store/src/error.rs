@@ -82,3 +82,14 @@ impl StoreError {
 
 /// The result of this crate.
 pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The whole chain of an error in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(e) = source {
+        text = format!("{text}: {e}");
+        source = e.source();
+    }
+    text
+}

@@ -3,17 +3,17 @@
 //! INVARIANT (I6 the ledger is the history): a checkpoint is signed only if it continues the one before, and given out only
 //! after its tiles and its head record are durable; the head that is on the disk is checked against the tiles at every start.
 
-use std::fs::File;
+mod disk;
+
 use std::path::{Path, PathBuf};
 
+use disk::{Disk, check_bundle, read_bundle, read_head, sync_filesystem};
 use marque_ledger::{Bundle, Checkpoint, Hash, LedgerError, Note, Signer, Tile, TileReader, Tree, TreeHead};
-use marque_ledger::{
-    append_bundle_entry, consistency_proof, decode_bundle, decode_tile, encode_tile, inclusion_proof, leaf_hash,
-};
+use marque_ledger::{append_bundle_entry, consistency_proof, decode_bundle, encode_tile, inclusion_proof, leaf_hash};
 
 use crate::StoreError;
 use crate::dir::{make_private_dir, write_in_place, write_whole};
-use crate::error::Result;
+use crate::error::{Result, describe};
 use crate::log::Log;
 use crate::private::Private;
 use crate::record::Record;
@@ -38,6 +38,8 @@ pub struct Tiles {
     dirty: bool,
     /// The contents of the entries below are let go (tlog-tiles, "Pruning").
     pruned: u64,
+    /// Why nothing more is cut or published, once a write or a sync has failed.
+    stopped: Option<String>,
 }
 
 /// The last published size and root.
@@ -80,6 +82,7 @@ impl Tiles {
             signed,
             dirty: false,
             pruned: read_pruned(dir)?,
+            stopped: None,
         })
     }
 
@@ -109,7 +112,16 @@ impl Tiles {
     }
 
     /// Takes in what became durable in the log. Tiles are written, not yet synced.
+    ///
+    /// The first failure is for good: what is in memory may be ahead of the files then, and a file that was not written is not
+    /// written again. Opening the directory anew goes on from its head, and writes all above it from the log.
     pub fn follow(&mut self, log: &Log) -> Result<()> {
+        self.check()?;
+        let taken = self.take_in(log);
+        self.stopping(taken)
+    }
+
+    fn take_in(&mut self, log: &Log) -> Result<()> {
         while self.tree.size() < log.durable() {
             let entries = log.read(self.tree.size(), READ_BYTES)?;
             if entries.is_empty() {
@@ -144,7 +156,30 @@ impl Tiles {
 
     /// Publishes all that was cut: tiles, then the head record, then a signed checkpoint. Does nothing when there is
     /// nothing new.
+    ///
+    /// The first failure is for good, as of [`Tiles::follow`]: a second sync may succeed and prove nothing of what was written
+    /// before the first.
     pub fn publish(&mut self, signer: &Signer) -> Result<Head> {
+        self.check()?;
+        let published = self.put_out(signer);
+        self.stopping(published)
+    }
+
+    fn check(&self) -> Result<()> {
+        match &self.stopped {
+            Some(why) => Err(StoreError::Stopped { why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn stopping<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.stopped = Some(describe(error));
+        }
+        result
+    }
+
+    fn put_out(&mut self, signer: &Signer) -> Result<Head> {
         let head = Head { size: self.tree.size(), root: self.tree.root() };
         if head.size == self.head.size && self.signed == Some(head.size) {
             return Ok(self.head);
@@ -288,22 +323,6 @@ impl Tiles {
     }
 }
 
-/// Tiles on the disk, of a log of `size` entries.
-struct Disk<'a> {
-    dir: &'a Path,
-    size: u64,
-}
-
-impl TileReader for Disk<'_> {
-    fn read_tile(&self, tile: Tile) -> std::result::Result<Vec<Hash>, LedgerError> {
-        // The file of the published size has at least as many hashes as were asked for.
-        let published = Tile::in_tree(tile.level, tile.index, self.size).unwrap_or(tile);
-        let path = published.path();
-        let bytes = std::fs::read(self.dir.join(&path)).map_err(|_| LedgerError::MissingTile(path))?;
-        decode_tile(&bytes)
-    }
-}
-
 /// The size in a checkpoint, whoever signed it; nothing where it is none.
 fn size_of(note: &str) -> Option<u64> {
     Some(Note::parse(note).ok()?.text.parse::<Checkpoint>().ok()?.size)
@@ -339,41 +358,6 @@ pub fn read_records(ledger: &Path, bundle: Bundle) -> Result<Vec<(u64, Vec<u8>)>
 fn partial_paths(size: u64) -> Vec<String> {
     let bundle = Bundle::in_tree(size / WIDTH, size).map(|b| b.path());
     Tile::partial(size).into_iter().map(|t| t.path()).chain(bundle).collect()
-}
-
-fn read_bundle(dir: &Path, bundle: Bundle) -> Result<Vec<u8>> {
-    let path = dir.join(bundle.path());
-    std::fs::read(&path).map_err(StoreError::io("read", &path))
-}
-
-/// The open bundle is written again when it grows: bit rot in it must not get into the full one.
-fn check_bundle(bytes: &[u8], tiles: &Disk<'_>, bundle: Bundle) -> Result<()> {
-    let hashes = tiles.read_tile(Tile { level: 0, index: bundle.index, width: bundle.width })?;
-    let entries = decode_bundle(bytes)?;
-    if entries.len() == hashes.len() && entries.iter().zip(&hashes).all(|(entry, hash)| leaf_hash(entry) == *hash) {
-        return Ok(());
-    }
-    Err(StoreError::Damaged { what: format!("bundle `{}` does not hash to its tile", bundle.path()) })
-}
-
-fn read_head(dir: &Path) -> Result<Option<Head>> {
-    let path = dir.join("head");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(StoreError::io("read", &path)(e)),
-    };
-    let damaged = || StoreError::Damaged { what: format!("`{}` is not a head record", path.display()) };
-    let (size, rest) = text.split_once('\n').ok_or_else(damaged)?;
-    let root = rest.strip_suffix('\n').ok_or_else(damaged)?;
-    let size = size.parse().map_err(|_| damaged())?;
-    Ok(Some(Head { size, root: Hash::from_base64(root).map_err(|_| damaged())? }))
-}
-
-/// Makes everything written to this file system durable: one call for any number of tiles.
-fn sync_filesystem(dir: &Path) -> Result<()> {
-    let handle = File::open(dir).map_err(StoreError::io("open", dir))?;
-    rustix::fs::syncfs(&handle).map_err(|e| StoreError::io("sync", dir)(e.into()))
 }
 
 const READ_BYTES: usize = 4 << 20;

@@ -78,11 +78,15 @@ impl Jwk {
             return None;
         }
         let key: Self = serde_json::from_value(Value::Object(members.clone())).ok()?;
-        let whole = match &key {
-            Self::Ec { .. } => key.point().is_some(),
-            Self::Rsa { .. } => key.rsa().is_some(),
-        };
-        whole.then_some(key)
+        key.is_whole().then_some(key)
+    }
+
+    /// Whether the numbers are those of a key that can check anything.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self {
+            Self::Ec { .. } => self.point().is_some(),
+            Self::Rsa { .. } => self.rsa().is_some(),
+        }
     }
 
     /// From an uncompressed point (SEC 1 §2.3.3); its length tells the curve.

@@ -106,13 +106,18 @@ pub fn ledger_verify_log(data: &[u8]) {
 }
 
 /// A small log, made the same way each time.
-struct Log {
+pub(crate) struct Log {
     files: BTreeMap<String, Vec<u8>>,
-    root: Hash,
-    verifier: Verifier,
+    pub(crate) root: Hash,
+    pub(crate) verifier: Verifier,
 }
 
 impl Log {
+    /// Its signed head, as it stands in its file.
+    pub(crate) fn checkpoint(&self) -> &str {
+        self.files.get(CHECKPOINT).and_then(|bytes| text(bytes)).unwrap_or_default()
+    }
+
     fn head(&self) -> Option<Note> {
         Note::parse(text(self.files.get(CHECKPOINT)?)?).ok()
     }
@@ -134,7 +139,7 @@ impl Log {
     }
 }
 
-static LOG: LazyLock<Log> = LazyLock::new(sample);
+pub(crate) static LOG: LazyLock<Log> = LazyLock::new(sample);
 
 #[expect(clippy::expect_used, reason = "the sample log is fixed")]
 fn sample() -> Log {
@@ -158,6 +163,6 @@ fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
 }
 
-const ORIGIN: &str = "ledger.example/log";
+pub(crate) const ORIGIN: &str = "ledger.example/log";
 const CHECKPOINT: &str = "checkpoint";
-const SIZE: u64 = 260;
+pub(crate) const SIZE: u64 = 260;

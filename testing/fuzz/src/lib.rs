@@ -3,6 +3,8 @@
 //! A target never panics on any input, and what it takes, it prints and reads back the same. `marque-fuzz TARGET` looks
 //! for an input that breaks one; the files under `corpus/` replay as ordinary tests.
 
+mod documents;
+mod found;
 mod gateway;
 mod ledger;
 mod manifest;
@@ -10,10 +12,13 @@ mod model;
 mod mutate;
 mod policy;
 mod svid;
+mod witness;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use documents::{svid_bundle, svid_bundle_map, svid_discovery, svid_oidc, svid_pop, svid_url};
+pub use found::{requests, store_record, trace_receipts, trace_variants, when};
 pub use gateway::gateway_message;
 pub use ledger::{
     ledger_bundle, ledger_checkpoint, ledger_note, ledger_path, ledger_proof, ledger_tile, ledger_verifier, ledger_verify_log,
@@ -23,6 +28,7 @@ pub use model::{digest, event, grant, id, person_id, resource_id, scope, selecto
 pub use mutate::{Mutator, Random};
 pub use policy::policy_load;
 pub use svid::{svid_jwt, svid_typed, svid_x509};
+pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
 
 /// One target.
 #[derive(Clone, Copy, Debug)]
@@ -85,10 +91,25 @@ pub const TARGETS: &[Target] = &[
     named("ledger_tile", ledger_tile),
     named("ledger_path", ledger_path),
     named("ledger_verify_log", ledger_verify_log),
+    named("ledger_policy", ledger_policy),
+    named("ledger_cosignatures", ledger_cosignatures),
+    named("ledger_add_checkpoint", ledger_add_checkpoint),
+    named("ledger_cose", ledger_cose),
     named("gateway_message", gateway_message),
     named("svid_jwt", svid_jwt),
     named("svid_typed", svid_typed),
     named("svid_x509", svid_x509),
+    named("svid_bundle", svid_bundle),
+    named("svid_bundle_map", svid_bundle_map),
+    named("svid_url", svid_url),
+    named("svid_discovery", svid_discovery),
+    named("svid_oidc", svid_oidc),
+    named("svid_pop", svid_pop),
+    named("trace_receipts", trace_receipts),
+    Target { name: "trace_variants", run: trace_variants, tries: 500 },
+    named("when", when),
+    named("requests", requests),
+    named("store_record", store_record),
     Target { name: "manifest", run: manifest, tries: 300 },
     // Cedar reads its schema anew each time, which takes a good part of a second without optimisation.
     Target { name: "policy_load", run: policy_load, tries: 25 },

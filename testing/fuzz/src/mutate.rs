@@ -93,6 +93,17 @@ impl<'c> Mutator<'c> {
     }
 }
 
+/// Good bytes with some of them changed: three bytes of `edits` to a change, the place (big-endian) and the value.
+pub(crate) fn edited(good: &[u8], edits: &[u8]) -> Vec<u8> {
+    let mut bytes = good.to_vec();
+    for edit in edits.chunks_exact(3) {
+        let [high, low, value] = *edit else { continue };
+        let place = usize::from(u16::from_be_bytes([high, low])).checked_rem(bytes.len()).unwrap_or_default();
+        bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte = value);
+    }
+    bytes
+}
+
 /// Far above any limit that a parser has to hold.
 const MOST: usize = 64 << 10;
 
@@ -176,5 +187,15 @@ const WORDS: &[&str] = &[
     "&&",
     "?principal",
     "\"id\":",
+    "old 0\n\n",
+    "witness w1 ",
+    "group g all ",
+    "quorum none\n",
+    "\"keys\":[",
+    "\"spiffe_sequence\":",
+    "https://",
+    "PK\u{3}\u{4}",
+    "Agent-Action: rec_",
+    "2026-03-01T09:30:00Z",
     "\"kind\":\"revoked\",",
 ];

@@ -47,13 +47,14 @@ fn typed(token: &str) -> marque_svid::Result<TaskClaims> {
     verify_typed(token, AT_JWT_TYP, &BUNDLE, ISSUER, GATEWAY, NOW)
 }
 
-static BUNDLE: LazyLock<Bundle> = LazyLock::new(bundle);
+pub(crate) static BUNDLE: LazyLock<Bundle> = LazyLock::new(bundle);
 
 #[expect(clippy::expect_used, reason = "the bundle stands in this folder")]
 fn bundle() -> Bundle {
     let trust_domain: TrustDomain = "example.org".parse().expect("a trust domain");
     let key: JwtKey = serde_json::from_str(KEY).expect("a public key");
     let mut bundle = Bundle::empty(trust_domain, 1);
+    bundle.wit_keys.push(key.clone());
     bundle.jwt_keys.push(key);
     bundle.x509_authorities.push(AUTHORITY.to_vec());
     bundle
@@ -61,11 +62,11 @@ fn bundle() -> Bundle {
 
 /// A self-signed certificate and a public key; what they signed is in the corpus.
 const AUTHORITY: &[u8] = include_bytes!("authority.der");
-const KEY: &str = r#"{ "kid": "fuzz", "kty": "EC", "crv": "P-256",
+pub(crate) const KEY: &str = r#"{ "kid": "fuzz", "kty": "EC", "crv": "P-256",
     "x": "fZTeuusHExNTV5w_EjlvHDp2sc8Todz4OJ925r9gsoc", "y": "OQklq_JCXPlNKE5ss3X-OrSY1zRQ7C_qRmUfaS6VYpM" }"#;
-const WORKLOAD: &str = "spiffe://example.org/agent/researcher";
+pub(crate) const WORKLOAD: &str = "spiffe://example.org/agent/researcher";
 const PERSON: &str = "user:alice@example.com";
-const ISSUER: &str = "https://issuer.example";
+pub(crate) const ISSUER: &str = "https://issuer.example";
 const GATEWAY: &str = "spiffe://example.org/marque/gateway";
 /// An hour after the authority began.
-const NOW: Timestamp = Timestamp::from_seconds(1_795_476_919);
+pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_795_476_919);

@@ -143,3 +143,31 @@ async fn time_does_not_go_back() {
     assert_eq!(world.engine.now(), now);
     assert!(world.engine.authenticate_token(&token.token, Some(&lead.workload.thumbprint)).is_err(), "what has expired stays so");
 }
+
+/// INVARIANTs I4 and I6: the clock of the host an hour back, also across a restart. Entries keep their order and their numbers,
+/// checkpoints continue, and what has ended does not come to life.
+#[tokio::test]
+async fn a_clock_that_goes_back_across_a_restart_loses_nothing_and_revives_nothing() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let token = world.token(&lead, &world.task(LEAD, None).await).await;
+    world.advance(600);
+    let later = world.task(LEAD, None).await;
+    let before = world.events().await;
+    let bearer = |world: &World| world.engine.authenticate_token(&token.token, Some(&lead.workload.thumbprint)).is_ok();
+    assert!(!bearer(&world), "it has expired");
+    let mut world = world;
+    for _ in 0..3 {
+        world.advance(-3_600);
+        world = world.close().open().await;
+        assert!(world.engine.now() >= later.started, "time went back");
+        assert!(!bearer(&world), "what has expired is alive again");
+        world.task(LEAD, None).await;
+        world.engine.tick().await.unwrap();
+    }
+    let after = world.events().await;
+    assert_eq!(after[..before.len()], before[..]);
+    assert!(after.len() >= before.len() + 3);
+    assert!(after.is_sorted_by_key(|event| event.ts), "an entry is older than the one before it");
+    assert!(after.windows(2).all(|pair| pair[0].iseq < pair[1].iseq), "an entry's number is not above the last");
+}

@@ -1,10 +1,12 @@
 //! Followers: whatever their sinks do, every entry goes out at least once and in order, and nobody else waits for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use marque_core::event::By;
 use marque_engine::{Batch, Export, ExportFormat, ExportStatus, Follower, Framing, Limits, PruneRequest, Rendering, TaskRequest};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::world::{ALICE, LEAD, World, request};
 
@@ -89,6 +91,32 @@ async fn a_sink_that_hangs_for_an_hour_delays_nobody_and_loses_nothing() {
     let caught_up = status(&world);
     assert_eq!((caught_up.behind, caught_up.seconds_behind, caught_up.failures), (0, 0, 0));
     assert_eq!(caught_up.last_error, None);
+}
+
+/// Many callers at once, for as long as it takes: none of them waits for the sink, and it gets what each of them was told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_events_are_acknowledged_while_a_sink_hangs() {
+    let world = World::empty().await;
+    let (mut sink, mut follower) = (Sink::default(), follower(&world, 512).await);
+    let offered = follower.batch(&world.engine).unwrap().unwrap();
+    let before = world.engine.log_size();
+    let mut callers = JoinSet::new();
+    for _ in 0..100 {
+        let engine = Arc::clone(&world.engine);
+        callers.spawn(async move {
+            for _ in 0..100 {
+                engine.begin_export(By::System, &rendering(1), 0, Some(0)).await.unwrap();
+            }
+        });
+    }
+    let all = async { while callers.join_next().await.transpose().unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_secs(300), all).await.expect("an acknowledgement waits for a sink");
+    world.advance(3600);
+    assert_eq!((status(&world).cursor, world.engine.log_size()), (0, before + 10_000));
+    let again = follower.batch(&world.engine).unwrap().unwrap();
+    assert_eq!((again.first, again.lines()), (offered.first, offered.lines()));
+    sink.drain(&world, &mut follower);
+    assert_eq!(sink.next, before + 10_000);
 }
 
 /// INVARIANT (I6 the ledger is the history): what goes out is the log, entry by entry, in any interleaving of commits,

@@ -5,6 +5,8 @@
 //! not at all.
 
 mod batch;
+#[cfg(test)]
+mod crash_tests;
 mod segments;
 mod writer;
 

@@ -67,7 +67,7 @@ impl Segments {
         remove_spares(dir)?;
         let mut files = list(dir)?;
         files.sort();
-        let last = files.len().saturating_sub(1);
+        let mut ending = None;
         for (n, (first, path)) in files.into_iter().enumerate() {
             if n == 0 {
                 if first > kept {
@@ -81,12 +81,16 @@ impl Segments {
                     what: format!("entries {} to {first} are missing before `{}`", inner.end, path.display()),
                 });
             }
-            inner.take(path, n == last)?;
+            ending = Some(inner.take(path)?);
         }
         if inner.end < kept {
             return Err(StoreError::Contradicted {
                 what: format!("a head of {kept} entries was published, the log has {}", inner.end),
             });
+        }
+        // Only now: what is refused is left as it was found.
+        if let Some(ending) = ending {
+            ending.settle(dir)?;
         }
         Ok(Self { dir: dir.to_owned(), inner: Mutex::new(inner) })
     }
@@ -215,10 +219,10 @@ impl Segments {
 
 impl Inner {
     /// Takes in one segment found at start. Only the last one may end in a torn batch.
-    fn take(&mut self, path: PathBuf, last: bool) -> Result<()> {
+    fn take(&mut self, path: PathBuf) -> Result<Ending> {
         let segment = Arc::new(open(&path)?);
         let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;
-        let mut offset = 0;
+        let (mut offset, mut last) = (0, 0);
         while let Some((found, _)) = bytes.get(offset..).and_then(batch::decode).filter(|(f, _)| f.first == self.end) {
             self.batches.push_back(Place {
                 first: found.first,
@@ -228,6 +232,7 @@ impl Inner {
                 bytes: found.bytes,
             });
             self.end = self.end.saturating_add(u64::from(found.count));
+            last = offset;
             offset += found.bytes;
         }
         // What follows a torn batch was never written: the next batch starts only after the last is durable. A good
@@ -246,22 +251,36 @@ impl Inner {
                 ),
             });
         }
-        if last && offset < bytes.len() {
-            clear(&segment, offset, &bytes)?;
-        }
-        self.live.push_back(segment);
-        Ok(())
+        self.live.push_back(Arc::clone(&segment));
+        let torn = bytes.get(offset..).unwrap_or_default().iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
+        let batch = bytes.get(last..offset.min(bytes.len())).unwrap_or_default().to_vec();
+        Ok(Ending { segment, at: last as u64, batch, torn })
     }
 }
 
-/// Overwrites what is left of a torn batch with zeros, so that it can never be mistaken for data.
-fn clear(segment: &Segment, offset: usize, bytes: &[u8]) -> Result<()> {
-    let torn = bytes.get(offset..).unwrap_or_default();
-    let dirty = torn.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
-    if dirty == 0 {
-        return Ok(());
+/// How a segment ends, as found at start.
+struct Ending {
+    segment: Arc<Segment>,
+    /// Where its last batch stands.
+    at: u64,
+    batch: Vec<u8>,
+    /// How many bytes behind it are left of a torn one.
+    torn: usize,
+}
+
+impl Ending {
+    /// Makes the end of the log durable before anything goes on from it.
+    ///
+    /// The last batch may have been read from memory only: whoever wrote it was killed before its sync, or was told that the
+    /// sync failed, after which the system takes the pages for clean and no later sync writes them. So it is written once more.
+    /// What is left of a torn batch becomes zeros, so that it can never be mistaken for data.
+    fn settle(self, dir: &Path) -> Result<()> {
+        // The name of the segment may be as new.
+        sync_dir(dir)?;
+        let Self { segment, at, mut batch, torn } = self;
+        batch.resize(batch.len().saturating_add(torn), 0);
+        if batch.is_empty() { Ok(()) } else { segment.write(&batch, at) }
     }
-    segment.write(&vec![0; dirty], offset as u64)
 }
 
 fn open(path: &Path) -> Result<Segment> {

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 use super::batch;
 use super::segments::{Segments, Tail};
 use super::{MAX_APPEND, SEGMENT_BYTES};
-use crate::error::Result;
+use crate::error::{Result, describe};
 
 /// An append that waits to be written.
 pub(super) struct Job {
@@ -106,15 +106,4 @@ impl Writer {
         let spare = self.spares.recv().map_err(ended)??;
         self.segments.begin(&spare, first)
     }
-}
-
-/// The whole chain of an error in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
 }

@@ -163,3 +163,20 @@ fn damage_before_the_last_segment_is_never_dropped() {
     std::fs::write(&files[0], &good).unwrap();
     assert_eq!(entries(&Log::open(dir.path(), 0).unwrap(), 0).len(), 300);
 }
+
+/// A log that does not reach to its published head is left as it was found: what looks torn there may be what is missing.
+#[test]
+fn what_contradicts_its_head_is_left_as_it_is() {
+    let batches = [batch("first", 0), batch("second", 0)];
+    let small = Small::new(&batches);
+    let mut bytes = small.bytes();
+    let (start, ..) = place(&bytes, &batches[1]);
+    bytes[start + HEADER + 5] ^= 1;
+    small.put(&bytes);
+    for _ in 0..2 {
+        assert!(matches!(Log::open(small.path(), 6), Err(StoreError::Contradicted { .. })));
+        assert!(small.bytes() == bytes);
+    }
+    // Where nothing of it was published, it is the torn end of the log.
+    assert!(entries(&Log::open(small.path(), 3).unwrap(), 0) == batches[0]);
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use marque_ledger::{Hash, LogFiles, Signer, leaf_hash, verify_inclusion, verify_log};
+use marque_ledger::{Checkpoint, Hash, LogFiles, Signer, Tree, leaf_hash, verify_inclusion, verify_log};
 use marque_store::StoreError;
 use marque_store::log::Log;
 use marque_store::tiles::{Head, Tiles};
@@ -208,4 +208,113 @@ fn a_log_shorter_than_its_head_is_refused() {
     append(&log, vec![entry(9)]);
     close(log, &other);
     assert_eq!(entries(&Log::open(&other, head.size).unwrap(), 0).len(), 10);
+}
+
+/// INVARIANT I6: a bit that rots in any file of the published log, while the follower runs or before it starts: whoever
+/// verifies finds it, and every checkpoint that is signed afterwards is over the entries as they were.
+#[test]
+fn a_rotten_bit_in_any_file_is_found_and_never_signed_over() {
+    let names: Vec<PathBuf> = {
+        let (site, _) = Site::published(600);
+        files(&site.ledger()).into_keys().map(|path| path.strip_prefix(site.ledger()).unwrap().to_owned()).collect()
+    };
+    let shown: Vec<&str> = names.iter().map(|name| name.to_str().unwrap()).collect();
+    for kind in ["checkpoint", "head", "tile/0/000", "tile/0/002.p/88", "tile/1/000.p/2", "tile/entries/000"] {
+        assert!(shown.contains(&kind), "{kind} is not among {shown:?}");
+    }
+    for name in shown {
+        for restarted in [false, true] {
+            let context = format!("`{name}`, restarted: {restarted}");
+            let (site, mut tiles) = Site::published(600);
+            assert_eq!(site.faults(), 0, "{context}: before");
+            rot(&site.ledger().join(name));
+            // The head is the follower's own note; no reader is given it.
+            assert!(site.faults() > 0 || name == "head", "{context}: nobody finds it");
+            for size in [601, 768, 1_100] {
+                if restarted {
+                    let Ok(again) = Tiles::open(&site.ledger(), ORIGIN) else { break };
+                    tiles = again;
+                }
+                site.grow(size);
+                let published = tiles.follow(&site.log).and_then(|()| tiles.publish(&signer()));
+                site.has_no_fork(&context);
+                match published {
+                    Ok(head) => assert_eq!((head.size, head.root), (size, root(size)), "{context}"),
+                    // It has stopped for good, until it is opened again.
+                    Err(_) if !restarted => assert!(tiles.publish(&signer()).is_err(), "{context}"),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// INVARIANT I6: what could not be written stops the follower for good, also when there is room again: else a head would be
+/// signed over a file that is missing, and the log would let go of the entries in it.
+#[test]
+fn a_follower_that_could_not_write_goes_on_only_when_it_is_opened_again() {
+    for obstacle in ["tile/entries/001", "tile/0/001", "tile/0/002.p/8", "tile/entries/002.p/8", "head.tmp", "checkpoint.tmp"] {
+        let (site, mut tiles) = Site::published(300);
+        let (before, path) = (tiles.head(), site.ledger().join(obstacle));
+        std::fs::create_dir_all(&path).unwrap();
+        site.grow(520);
+        let failed = tiles.follow(&site.log).and_then(|()| tiles.publish(&signer()));
+        assert!(matches!(failed, Err(StoreError::Io { .. })), "`{obstacle}`: {failed:?}");
+        std::fs::remove_dir(&path).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(tiles.follow(&site.log), Err(StoreError::Stopped { .. })), "`{obstacle}`");
+            assert!(matches!(tiles.publish(&signer()), Err(StoreError::Stopped { .. })), "`{obstacle}`");
+        }
+        assert_eq!(tiles.head(), before, "`{obstacle}`");
+        site.has_no_fork(obstacle);
+
+        let mut again = site.open();
+        again.follow(&site.log).unwrap();
+        let head = again.publish(&signer()).unwrap();
+        assert_eq!(head.root, root(520), "`{obstacle}`");
+        site.verify(head);
+    }
+}
+
+impl Site {
+    /// A log that is published as far as it reaches, with its follower.
+    fn published(size: u64) -> (Self, Tiles) {
+        let site = Self::new();
+        let mut tiles = site.open();
+        site.grow(size);
+        tiles.follow(&site.log).unwrap();
+        tiles.publish(&signer()).unwrap();
+        (site, tiles)
+    }
+
+    /// How many faults a reader of the files finds.
+    fn faults(&self) -> usize {
+        let report = verify_log(&Served(&self.ledger()), ORIGIN, &[signer().verifier()], &mut |index: u64, bytes: &[u8]| {
+            if bytes == entry(index) { Ok(()) } else { Err("another entry".to_owned()) }
+        });
+        report.faults.len()
+    }
+
+    /// Whatever is signed on the disk is the head of the entries as they were.
+    fn has_no_fork(&self, context: &str) {
+        let note = std::fs::read_to_string(self.ledger().join("checkpoint")).unwrap_or_default();
+        if let Ok(signed) = Checkpoint::open(&note, ORIGIN, &[signer().verifier()]) {
+            assert_eq!(signed.root, root(signed.size), "{context}: a fork is signed");
+        }
+    }
+}
+
+/// Flips a bit in the middle of a file.
+fn rot(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// The root over the first entries, from nothing but themselves.
+fn root(size: u64) -> Hash {
+    let mut tree = Tree::default();
+    (0..size).for_each(|index| tree.push(leaf_hash(&entry(index)), &mut Vec::new()));
+    tree.root()
 }

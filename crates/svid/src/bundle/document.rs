@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Bundle, JWT_SVID, WIT_SVID, X509_SVID};
 use crate::error::{Result, SvidError};
 use crate::jwk::{Jwk, JwtKey};
-use crate::{json, path};
+use crate::{json, x509};
 
 /// Reads the bundle of `trust_domain` (SPIFFE Trust Domain and Bundle §4).
 pub(super) fn read(trust_domain: TrustDomain, document: &[u8]) -> Result<Bundle> {
@@ -38,11 +38,12 @@ pub(super) fn read_object(trust_domain: TrustDomain, document: &Map<String, Valu
     Ok(bundle)
 }
 
-/// X509-SVID §6.2: the first value of `x5c` and no other.
+/// X509-SVID §6.2: the first value of `x5c` and no other. Its own key must be one that can be written too, whatever the entry
+/// says beside it: else the bundle could be read and never handed on.
 fn x509_authority(key: &Map<String, Value>) -> Option<Vec<u8>> {
     Jwk::read(key)?;
     let der = STANDARD.decode(key.get("x5c")?.as_array()?.first()?.as_str()?).ok()?;
-    path::parse(&der).is_ok().then_some(der)
+    x509::public_jwk(&der).is_ok_and(|key| key.is_whole()).then_some(der)
 }
 
 /// JWT-SVID §6.1, WIT-SVID §6.1: a key with a name.

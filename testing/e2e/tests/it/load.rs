@@ -66,7 +66,8 @@ fn command_line(world: &World, acknowledged: &Acknowledged, over: &AtomicBool) {
     }
 }
 
-struct Over<'a>(&'a AtomicBool);
+/// Says, when it is dropped, that it is over.
+pub struct Over<'a>(pub &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {

@@ -17,6 +17,8 @@ mod evidence;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod git;
 #[cfg(test)]
 mod http;

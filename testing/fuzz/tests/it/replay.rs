@@ -60,6 +60,19 @@ fn the_good_inputs_are_taken() {
     assert!(marque_core::event::Event::from_bytes(&read("event", "decided")).is_ok());
     assert!(marque_ledger::Note::parse(&text("ledger_note", "good")).is_ok());
     assert!(text("ledger_proof", "good").parse::<marque_ledger::TlogProof>().is_ok());
+    assert!(text("ledger_policy", "good").parse::<marque_ledger::Policy>().is_ok());
+    assert!(text("ledger_add_checkpoint", "good").parse::<marque_ledger::AddCheckpoint>().is_ok());
+    assert!(marque_svid::BundleSet::from_map_json(&read("svid_bundle_map", "good")).is_ok());
+    for (file, authorities) in [("good", 1), ("key-of-another-kind", 0)] {
+        let bundle = marque_svid::Bundle::from_spiffe_json("example.org".parse().unwrap(), &read("svid_bundle", file)).unwrap();
+        assert_eq!(bundle.x509_authorities.len(), authorities, "{file}");
+    }
+    assert!(serde_json::from_slice::<marque_engine::TaskRequest>(&read("requests", "task")).is_ok());
+    for (file, found) in [("zip", "zip"), ("gzip", "gzip"), ("base64", "base64"), ("diff", "diff"), ("html", "html")] {
+        let bytes = read("trace_variants", file);
+        let decoded = marque_trace::variants(&bytes, &marque_trace::Limits::default());
+        assert!(decoded.variants.iter().flat_map(|v| v.steps()).any(|step| step.name() == found), "{file}");
+    }
     let files = [marque_policy::PolicyFile { name: "a".into(), text: text("policy_load", "good") }];
     assert!(marque_policy::Snapshot::load(&files, marque_core::Digest::from_bytes([0; 32])).is_ok());
     for (target, file, good) in [
