@@ -184,7 +184,7 @@ fn project<'a>(db: &mut Connection, entries: impl Iterator<Item = &'a (u64, Even
     let tx = db.transaction()?;
     let mut last_moment = 0;
     let pruned = tx.query_row("SELECT value FROM meta WHERE name = 'pruned'", [], |row| row.get(0)).optional()?.unwrap_or(0);
-    let mut tally = project::Tally { pruned, ..project::Tally::default() };
+    let mut tally = project::Tally::above(pruned);
     for (index, event) in entries {
         project::event(&tx, *index, event, &mut tally)?;
         last_moment = last_moment.max(event.ts.micros());

@@ -124,7 +124,7 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, tally: &mut Tally)
 #[derive(Default)]
 pub(super) struct Tally {
     /// Below it only some entries were kept.
-    pub pruned: u64,
+    pruned: u64,
     /// The last number of each observer.
     observers: HashMap<ObserverId, u64>,
     /// Allowed calls by task.
@@ -132,6 +132,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Of entries of which those below `pruned` are not all there.
+    pub(super) fn above(pruned: u64) -> Self {
+        Self { pruned, ..Self::default() }
+    }
+
     /// Notes an observer's number, and what is missing before it.
     fn observer(&mut self, db: &Connection, seq: u64, event: &Event) -> Result<()> {
         let Some(observer) = event.obs else { return Ok(()) };
