@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use marque_core::attestation::Instance;
 use marque_core::time::Timestamp;
-use marque_engine::{AuthorityId, Bundle, BundleSet, Clock, Engine, EngineError, Identified, Launch, ValidatedJwt};
+use marque_engine::{
+    AuthorityId, Bundle, BundleSet, Clock, Engine, EngineError, HeldWit, HeldX509, Identified, Launch, ValidatedJwt,
+};
 use tokio::sync::watch;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
@@ -25,6 +27,13 @@ pub struct HeldSvid {
     pub authority: AuthorityId,
 }
 
+impl From<&HeldX509> for HeldSvid {
+    fn from(held: &HeldX509) -> Self {
+        let svid = &held.issued.svid;
+        Self { chain: svid.chain.clone(), key_pkcs8: svid.key_pkcs8.clone(), due: held.due, authority: svid.authority.clone() }
+    }
+}
+
 /// The bundles to verify others by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundles {
@@ -32,7 +41,7 @@ pub struct Bundles {
     pub own: Bundle,
     /// Of the others.
     pub foreign: BundleSet,
-    /// The CAs of which X.509-SVIDs may be shown.
+    /// The keys of which X.509-SVIDs and WIT-SVIDs may be shown.
     pub good: BTreeSet<AuthorityId>,
 }
 
@@ -65,6 +74,17 @@ pub trait Source: Clock + 'static {
     fn changes(&self) -> Changes;
     /// Why one of these copies may be shown nothing any more; nothing while each of them still counts.
     fn ended(&self, copies: &[Identified]) -> Option<Status>;
+    /// Where WIT-SVIDs come from; nothing where they are not served.
+    fn wit(&self) -> Option<&dyn WitSource> {
+        None
+    }
+}
+
+/// A source that has WIT-SVIDs, too. Experimental.
+#[tonic::async_trait]
+pub trait WitSource: Send + Sync {
+    /// The WIT-SVID that a copy holds now.
+    async fn wit_svid(&self, of: &Identified) -> Result<HeldWit, Status>;
 }
 
 /// The engine of this process, for its own host, or for the processes of one launch.
@@ -80,6 +100,7 @@ impl Local {
         Arc::new(Self { engine, launch })
     }
 
+    /// The copy itself, while it counts.
     fn instance(&self, of: &Identified) -> Result<Instance, Status> {
         self.engine.instance(of.instance).map_err(|e| status(&e))
     }
@@ -105,13 +126,7 @@ impl Source for Local {
 
     async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status> {
         let held = self.engine.current_x509_svid(&self.instance(of)?).await.map_err(|e| status(&e))?;
-        let svid = &held.issued.svid;
-        Ok(HeldSvid {
-            chain: svid.chain.clone(),
-            key_pkcs8: svid.key_pkcs8.clone(),
-            due: held.due,
-            authority: svid.authority.clone(),
-        })
+        Ok(HeldSvid::from(&held))
     }
 
     async fn jwt_svid(&self, of: &Identified, audience: &[String]) -> Result<String, Status> {
@@ -139,6 +154,17 @@ impl Source for Local {
         let state = self.engine.state();
         let dead = copies.iter().find_map(|copy| state.check_instance(copy.instance).err())?;
         Some(Status::permission_denied(dead.to_string()))
+    }
+
+    fn wit(&self) -> Option<&dyn WitSource> {
+        self.engine.serves_wit().then_some(self as &dyn WitSource)
+    }
+}
+
+#[tonic::async_trait]
+impl WitSource for Local {
+    async fn wit_svid(&self, of: &Identified) -> Result<HeldWit, Status> {
+        self.engine.current_wit_svid(&self.instance(of)?).await.map_err(|e| status(&e))
     }
 }
 
