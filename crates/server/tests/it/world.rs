@@ -60,8 +60,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_by(|_| {}).await
+    }
+
+    /// The same, with other options.
+    pub(crate) async fn start_by(set: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
+        let mut options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
+        set(&mut options);
         let engine = Engine::open(&dir.path().join("state"), Env::system(), options).await.unwrap();
         engine.add_person(By::System, &person(ALICE)).await.unwrap();
         let [admin, alice] = [ADMIN, ALICE].map(|name| Caller::Person(person(name)));
@@ -77,14 +83,19 @@ impl World {
     /// The same, on these nodes only.
     pub(crate) async fn with_me_on(nodes: &[&str]) -> Self {
         let world = Self::start().await;
-        let seen = observe(std::process::id()).unwrap().selectors;
+        world.register(ME, std::process::id(), nodes).await;
+        world
+    }
+
+    /// The program of a process is an agent from now on.
+    pub(crate) async fn register(&self, name: &str, pid: u32, nodes: &[&str]) {
+        let seen = observe(pid).unwrap().selectors;
         let path = seen.into_iter().find(|s| s.as_str().starts_with("unix:path:")).unwrap();
         let nodes = nodes.iter().map(|node| node.parse().unwrap()).collect();
-        let me = IdentitySpec { selectors: BTreeSet::from([path]), nodes, ..identity(ME, "invoke:tool:*") };
+        let agent = IdentitySpec { selectors: BTreeSet::from([path]), nodes, ..identity(name, "invoke:tool:*") };
         let mut desired = manifest();
-        desired.identities.push(me);
-        world.engine.apply(&world.admin, &desired).await.unwrap();
-        world
+        desired.identities.push(agent);
+        self.engine.apply(&self.admin, &desired).await.unwrap();
     }
 
     /// Attests this process as `name` and gives it an SVID.
