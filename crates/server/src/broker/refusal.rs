@@ -38,7 +38,7 @@ impl Refusal {
 
     /// Gives a status of this code its reason.
     pub(super) fn explain(self) -> impl Fn(Status) -> Status {
-        move |status| if status.code() == self.code() { refused(self, status.message(), None) } else { status }
+        move |status: Status| if status.code() == self.code() { refused(self, status.message(), None) } else { status }
     }
 }
 
