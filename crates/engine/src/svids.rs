@@ -78,6 +78,8 @@ impl Engine {
     /// As [`Engine::current_x509_svid`], of what a broker holds for an instance: a credential of its own, recorded on the
     /// broker's word (SPIFFE Broker API §5.2.1).
     pub async fn brokered_x509_svid(&self, broker: &Workload, instance: &Instance) -> Result<HeldX509> {
+        let now = self.now();
+        self.state().check_lease(broker.lease, now)?;
         self.held_x509_svid(instance, Some(broker)).await
     }
 
