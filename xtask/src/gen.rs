@@ -110,12 +110,16 @@ mod compile {
 ";
 
     /// What carries a private key or a token has no `Debug`: it cannot be printed by accident.
-    const SECRET: [&str; 12] = [
+    const SECRET: [&str; 16] = [
         "X509SVID",
         "X509SVIDResponse",
         "JWTSVID",
         "JWTSVIDResponse",
         "ValidateJWTSVIDRequest",
+        "WITSVID",
+        "WITSVIDResponse",
+        "SubscribeToX509SVIDResponse",
+        "FetchJWTSVIDResponse",
         "DataSource",
         "TlsCertificate",
         "CertificateValidationContext",

@@ -632,6 +632,8 @@ pub enum KeyKindArg {
     X509,
     /// JWT-SVIDs and task tokens.
     Jwt,
+    /// WIT-SVIDs, where they are served (experimental).
+    Wit,
 }
 
 impl From<KeyKindArg> for marque_engine::KeyKind {
@@ -639,6 +641,7 @@ impl From<KeyKindArg> for marque_engine::KeyKind {
         match kind {
             KeyKindArg::X509 => Self::X509,
             KeyKindArg::Jwt => Self::Jwt,
+            KeyKindArg::Wit => Self::Wit,
         }
     }
 }

@@ -8,6 +8,7 @@ use marque_core::spiffe::TrustDomain;
 use serde::Deserialize;
 
 use crate::args::ServeArgs;
+use crate::experimental::{BrokerConfig, ExperimentalConfig};
 use crate::exports::{self, ExportConfig};
 use crate::failure::{Failure, Result};
 use crate::nodes::NodeConfig;
@@ -50,6 +51,10 @@ pub struct Config {
     pub node: NodeConfig,
     /// How long the contents of the log are kept. Default: for good.
     pub retention: Option<RetentionConfig>,
+    /// Parts of the SPIFFE standard that still change, each by the revision that it follows. Default: none.
+    pub experimental: ExperimentalConfig,
+    /// The SPIFFE Broker API. Default: none.
+    pub broker: Option<BrokerConfig>,
 }
 
 impl Default for Config {
@@ -76,6 +81,8 @@ impl Default for Config {
             export: Vec::new(),
             node: NodeConfig::default(),
             retention: None,
+            experimental: ExperimentalConfig::default(),
+            broker: None,
         }
     }
 }
@@ -114,6 +121,7 @@ impl Config {
             )));
         }
         exports::check(&config.export)?;
+        config.experimental.check(config.broker.as_ref())?;
         Ok(config)
     }
 }

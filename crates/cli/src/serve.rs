@@ -11,6 +11,7 @@ use marque_core::id::LeaseId;
 use marque_engine::{Engine, Env, Options};
 use marque_gateway::{Gateway, Peer as GatewayPeer};
 use marque_server::api::{Api, router};
+use marque_server::broker::Brokers;
 use marque_server::launch::{Door, Launches};
 use marque_server::tls::Tls;
 use marque_server::{AnyAuthority, agent, bind_unix, http, oauth_router, unix_connections};
@@ -20,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::api_socket;
 use crate::config::Config;
+use crate::experimental;
 use crate::exports;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Tone};
@@ -37,6 +39,9 @@ pub struct Addresses {
     /// The published log on plain HTTP, where that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<String>,
+    /// The SPIFFE Broker API, where that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<String>,
 }
 
 /// Serves until SIGTERM, ctrl-c, or until the log stops.
@@ -54,6 +59,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let issuer = config.issuer.clone().unwrap_or(format!("https://{}", control.local_addr()?));
     let mut options = Options::new(config.trust_domain.clone(), config.administrator.clone(), issuer.clone());
     (options.rotation, options.upstream) = (config.authority.rotation()?, config.authority.upstream()?);
+    config.experimental.set(&mut options.rotation);
     config.node.set(&mut options)?;
     options.retention = config.retention.map(|retention| retention.rule()).transpose()?;
     let engine = Engine::open(state, Env::system(), options).await?;
@@ -61,6 +67,10 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));
     let api = bind_unix(&api_socket(state), 0o600).map_err(bind("the API's socket"))?;
     let workload_socket = bind_unix(&workload_path, 0o666).map_err(bind("the Workload API's socket"))?;
+    let broker = match &config.broker {
+        Some(broker) => Some(broker.listen(engine.trust_domain()).await?),
+        None => None,
+    };
     let tls = Tls::new(Arc::clone(&engine), &config.names)?;
     let door = Gateway::new(Arc::clone(&engine));
     let run = state.join("run");
@@ -78,7 +88,10 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
             Some(listener) => Some(format!("http://{}/ledger", listener.local_addr()?)),
             None => None,
         },
+        broker: broker.as_ref().map(experimental::BrokerListener::address).transpose()?,
     };
+    let allowed = config.broker.as_ref().map(|broker| broker.allow.clone()).unwrap_or_default();
+    let brokers = Brokers::new(Arc::clone(&engine), Some(Arc::clone(&launches)), allowed);
     if let Some(policy) = &config.witness_policy {
         witnesses::ask(engine.ask_witnesses(&witnesses::read_policy(policy)?)?)?;
     }
@@ -98,6 +111,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         () = mutual_tls(gateway, &tls, &door) => {}
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}
         () = plain_ledger(ledger, &published) => {}
+        () = experimental::serve(broker, &tls, &brokers) => {}
         stopped = time(&engine, &tls, &door) => stopped?,
         () = asked => {}
     }
@@ -117,6 +131,9 @@ fn ready(addresses: &Addresses, output: &Output) {
         output.line(format!("  console         {}", addresses.console));
         if let Some(ledger) = &addresses.ledger {
             output.line(format!("  ledger          {ledger}/checkpoint"));
+        }
+        if let Some(broker) = &addresses.broker {
+            output.line(format!("  Broker API      {broker}"));
         }
     });
 }

@@ -16,6 +16,8 @@ pub enum CredentialClass {
     X509Svid,
     /// A JWT-SVID.
     JwtSvid,
+    /// A WIT-SVID, which is bound to a key of its holder.
+    WitSvid,
     /// An access token of a task (`at+jwt`, RFC 9068).
     TaskToken,
     /// The socket that a launched instance reaches the gateway through.
@@ -26,7 +28,7 @@ impl CredentialClass {
     /// The longest that a credential of this class lives, whatever was asked for (I2).
     pub const fn max_ttl(self) -> Ttl {
         match self {
-            Self::X509Svid => Ttl::from_minutes(60),
+            Self::X509Svid | Self::WitSvid => Ttl::from_minutes(60),
             Self::JwtSvid | Self::TaskToken => Ttl::from_minutes(5),
             Self::GatewaySession => Ttl::from_minutes(24 * 60),
         }
@@ -37,6 +39,7 @@ impl CredentialClass {
         match self {
             Self::X509Svid => "x509-svid",
             Self::JwtSvid => "jwt-svid",
+            Self::WitSvid => "wit-svid",
             Self::TaskToken => "task-token",
             Self::GatewaySession => "gateway-session",
         }

@@ -1,5 +1,9 @@
 //! Issuing SVIDs. A lease is in the log before its credential is handed out.
 
+mod wit;
+
+pub use wit::{HeldWit, IssuedWit};
+
 use std::net::IpAddr;
 
 use marque_core::attestation::Instance;
@@ -12,6 +16,7 @@ use marque_core::state::State;
 use marque_core::time::{Cx, Timestamp, Ttl};
 use marque_svid::{JwtSvidRequest, X509Request, X509Svid};
 
+use crate::caller::Workload;
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
 
@@ -36,6 +41,10 @@ pub struct ValidatedJwt {
 impl Engine {
     /// An X.509-SVID for an instance (X509-SVID §3). Its serial number is the lease's identifier.
     pub async fn x509_svid(&self, instance: &Instance) -> Result<IssuedX509> {
+        self.issue_x509(instance, None).await
+    }
+
+    pub(crate) async fn issue_x509(&self, instance: &Instance, broker: Option<&Workload>) -> Result<IssuedX509> {
         let class = CredentialClass::X509Svid;
         let mut lease = self.fresh_lease(instance, class)?;
         let svid = self.authorities().issue_x509(X509Request {
@@ -49,7 +58,7 @@ impl Engine {
         lease.handle.clone_from(&svid.serial);
         lease.expires = svid.not_after.min(lease.expires);
         lease.binding = Some(marque_svid::thumbprint_b64url(&svid.thumbprint));
-        self.record_lease(instance, lease.clone()).await?;
+        self.record_lease(instance, broker, lease.clone()).await?;
         Ok(IssuedX509 { lease: lease.id, svid })
     }
 
@@ -64,6 +73,15 @@ impl Engine {
 
     /// A JWT-SVID for an instance (JWT-SVID §3). Its `jti` is the lease's identifier.
     pub async fn jwt_svid(&self, instance: &Instance, audience: &[String]) -> Result<String> {
+        self.issue_jwt(instance, None, audience).await
+    }
+
+    /// As [`Engine::jwt_svid`], for a broker that speaks for the instance (SPIFFE Broker API §6.2.1).
+    pub async fn brokered_jwt_svid(&self, broker: &Workload, instance: &Instance, audience: &[String]) -> Result<String> {
+        self.issue_jwt(instance, Some(broker), audience).await
+    }
+
+    async fn issue_jwt(&self, instance: &Instance, broker: Option<&Workload>, audience: &[String]) -> Result<String> {
         if audience.is_empty() || audience.iter().any(String::is_empty) {
             return Err(EngineError::Invalid("a JWT-SVID needs an audience".into()));
         }
@@ -78,7 +96,7 @@ impl Engine {
             now: lease.issued,
             ttl: life(&lease),
         })?;
-        self.record_lease(instance, lease).await?;
+        self.record_lease(instance, broker, lease).await?;
         Ok(token)
     }
 
@@ -112,10 +130,16 @@ impl Engine {
         Ok(lease)
     }
 
+    /// On whose word: the instance's own, or that of the broker that fetches the credential for it.
+    ///
     /// INVARIANT (I4 revocation is monotone): the fence. What was revoked while the key was made is not handed out.
-    async fn record_lease(&self, instance: &Instance, lease: Lease) -> Result<()> {
-        self.commit(By::Instance(instance.id), |state, cx| {
+    async fn record_lease(&self, instance: &Instance, broker: Option<&Workload>, lease: Lease) -> Result<()> {
+        let by = broker.map_or(instance.id, |broker| broker.instance);
+        self.commit(By::Instance(by), |state, cx| {
             check(state, instance, cx.now)?;
+            if let Some(broker) = broker {
+                state.check_lease(broker.lease, cx.now)?;
+            }
             Ok(((), vec![Body::LeaseIssued { lease }]))
         })
         .await

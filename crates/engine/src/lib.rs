@@ -53,7 +53,7 @@ pub use erase::Erasure;
 pub use error::{EngineError, Result, describe};
 pub use exchange::{Exchange, Exchanged, TokenType};
 pub use followers::{Batch, Export, ExportFormat, ExportStatus, Follower, Framing, Limits, Piece, Rendering};
-pub use issue::{IssuedX509, ValidatedJwt};
+pub use issue::{HeldWit, IssuedWit, IssuedX509, ValidatedJwt};
 pub use nodes::{NodePeer, NodeProof, NodeToken, NodeView};
 pub use observe::{Connections, Observer, observe, parent_of, start_time};
 pub use oidc::TrustedIssuer;
@@ -83,6 +83,7 @@ pub use marque_store::published::{Published, Served};
 pub use marque_store::vault::Opening;
 pub use marque_store::views::{HeldElevation, RecordRow, TaskRow};
 pub use marque_svid::oidc::IssuerUrl;
+pub use marque_svid::wit::WIT_SVID_REVISION;
 pub use marque_svid::x509pop::{Answer as PopAnswer, Challenge as PopChallenge, PopKey, PopVerifier};
 pub use marque_svid::{
     AuthorityId, Bundle, BundleSet, EndpointUrl, KeyKind, Profile, Relationship, RotationPolicy, SecretText, UpstreamCa, X509Svid,

@@ -8,7 +8,7 @@ use marque_core::id::InstanceId;
 use marque_core::revocation::Epoch;
 use marque_core::spiffe::{SpiffeId, TrustDomain};
 use marque_core::time::Ttl;
-use marque_svid::{AuthorityId, KeyKind};
+use marque_svid::{AuthorityId, AuthorityStatus, KeyKind, Standing};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256;
@@ -71,11 +71,11 @@ impl Engine {
         instances.iter().map(|i| Identified { instance: i.id, identity: i.identity.clone(), hint: hint(i) }).collect()
     }
 
-    /// The CAs of which X.509-SVIDs may be shown.
+    /// The keys of which X.509-SVIDs and WIT-SVIDs may be shown.
     pub fn good_authorities(&self) -> BTreeSet<AuthorityId> {
         let set = self.authorities();
-        let signing = set.authorities().into_iter().filter(|a| a.kind == KeyKind::X509).map(|a| a.id);
-        signing.filter(|id| self.x509_standing(id)).collect()
+        let good = |a: &AuthorityStatus| a.kind != KeyKind::Jwt && set.standing(a.kind, &a.id) == Standing::Good;
+        set.authorities().into_iter().filter(good).map(|a| a.id).collect()
     }
 
     /// A copy that still counts.

@@ -1,5 +1,5 @@
-//! What instances hold now, an X.509-SVID and their sessions: whoever asks again gets the same one, until it is time for the
-//! next.
+//! What instances hold now, X.509-SVIDs, WIT-SVIDs and their sessions: whoever asks again gets the same one, until it is time
+//! for the next.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +8,9 @@ use marque_core::attestation::Instance;
 use marque_core::id::{InstanceId, LeaseId, TaskId};
 use marque_core::time::Timestamp;
 
+use crate::caller::Workload;
 use crate::error::Result;
-use crate::issue::IssuedX509;
+use crate::issue::{HeldWit, IssuedX509};
 use crate::open::Engine;
 
 /// An X.509-SVID with the moment from which the next one is due.
@@ -24,22 +25,32 @@ pub struct HeldX509 {
 /// What each instance holds.
 #[derive(Debug, Default)]
 pub(crate) struct Svids {
-    x509: Mutex<HashMap<InstanceId, Slot>>,
+    x509: Slots<HeldX509>,
+    wit: Slots<HeldWit>,
     sessions: Mutex<HashMap<(InstanceId, TaskId), LeaseId>>,
 }
 
-/// The X.509-SVID of one instance. Whoever makes the next one keeps it locked, so that all who wait get that one.
-type Slot = Arc<tokio::sync::Mutex<Option<HeldX509>>>;
+/// By the instance that they are of, and by who holds them: that instance, or a broker for it.
+type Slots<T> = Mutex<HashMap<(InstanceId, InstanceId), Slot<T>>>;
+
+/// The SVID of one instance. Whoever makes the next one keeps it locked, so that all who wait get that one.
+pub(crate) type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
 impl Svids {
     /// Forgets those of instances that have ended.
     pub(crate) fn retain(&self, live: impl Fn(&InstanceId) -> bool) {
-        lock(&self.x509).retain(|id, _| live(id));
+        lock(&self.x509).retain(|(id, holder), _| live(id) && live(holder));
+        lock(&self.wit).retain(|(id, holder), _| live(id) && live(holder));
         lock(&self.sessions).retain(|(id, _), _| live(id));
     }
 
-    fn slot(&self, instance: InstanceId) -> Slot {
-        Arc::clone(lock(&self.x509).entry(instance).or_default())
+    fn x509_slot(&self, instance: InstanceId, holder: InstanceId) -> Slot<HeldX509> {
+        Arc::clone(lock(&self.x509).entry((instance, holder)).or_default())
+    }
+
+    /// The WIT-SVID of an instance.
+    pub(crate) fn wit_slot(&self, instance: InstanceId) -> Slot<HeldWit> {
+        Arc::clone(lock(&self.wit).entry((instance, instance)).or_default())
     }
 
     /// The lease of an instance's last session for a task; it may have ended.
@@ -61,17 +72,34 @@ impl Engine {
     /// The X.509-SVID that an instance holds: the last one, while it is not due, its lease is alive and its authority not
     /// tainted; otherwise a fresh one, which is made once however many ask.
     pub async fn current_x509_svid(&self, instance: &Instance) -> Result<HeldX509> {
-        let slot = self.svids.slot(instance.id);
+        self.held_x509_svid(instance, None).await
+    }
+
+    /// As [`Engine::current_x509_svid`], of what a broker holds for an instance: a credential of its own, recorded on the
+    /// broker's word (SPIFFE Broker API §5.2.1).
+    pub async fn brokered_x509_svid(&self, broker: &Workload, instance: &Instance) -> Result<HeldX509> {
+        let now = self.now();
+        self.state().check_lease(broker.lease, now)?;
+        self.held_x509_svid(instance, Some(broker)).await
+    }
+
+    async fn held_x509_svid(&self, instance: &Instance, broker: Option<&Workload>) -> Result<HeldX509> {
+        let slot = self.svids.x509_slot(instance.id, broker.map_or(instance.id, |broker| broker.instance));
         let mut last = slot.lock().await;
         if let Some(held) = last.as_ref().filter(|held| self.is_current(held)) {
             return Ok(held.clone());
         }
-        let issued = self.x509_svid(instance).await?;
-        let now = self.now().micros();
-        let half = issued.svid.not_after.micros().saturating_sub(now) / 2;
-        let spread = (half / 5).saturating_mul(i64::from(share(instance))) / i64::from(u16::MAX);
-        let due = Timestamp::from_micros(now.saturating_add(half).saturating_sub(half / 10).saturating_add(spread));
+        let issued = self.issue_x509(instance, broker).await?;
+        let due = self.due(instance, issued.svid.not_after);
         Ok(last.insert(HeldX509 { issued: Arc::new(issued), due }).clone())
+    }
+
+    /// When the successor of an SVID that begins now is due.
+    pub(crate) fn due(&self, instance: &Instance, ends: Timestamp) -> Timestamp {
+        let now = self.now().micros();
+        let half = ends.micros().saturating_sub(now) / 2;
+        let spread = (half / 5).saturating_mul(i64::from(share(instance))) / i64::from(u16::MAX);
+        Timestamp::from_micros(now.saturating_add(half).saturating_sub(half / 10).saturating_add(spread))
     }
 
     fn is_current(&self, held: &HeldX509) -> bool {

@@ -1,12 +1,13 @@
 //! The surfaces: thin. Parse, one engine call, render.
 //!
 //! [`workload`] is the SPIFFE Workload API on a Unix socket, `oauth` the token endpoint and the public keys on TLS,
-//! [`api`] the administration API on a Unix socket, [`launch`] the sockets of one `marque run`, [`node`] both ends of the
-//! API by which the Workload API is served on other hosts.
+//! [`broker`] the SPIFFE Broker API on mutual TLS, [`api`] the administration API on a Unix socket, [`launch`] the sockets of one
+//! `marque run`, [`node`] both ends of the API by which the Workload API is served on other hosts.
 
 pub mod agent;
 pub mod api;
 mod authority;
+pub mod broker;
 mod ci;
 pub mod federation;
 pub mod fetch;
@@ -21,6 +22,7 @@ pub mod sinks;
 pub mod source;
 pub mod tls;
 mod tls_client;
+pub mod updates;
 pub mod witness;
 pub mod witnessing;
 pub mod workload;

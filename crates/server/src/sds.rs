@@ -24,7 +24,7 @@ use crate::pb::sds::{
 };
 use crate::serve::Peer;
 use crate::source::{Changes, Source};
-use crate::workload;
+use crate::updates::Updates;
 
 /// The service for one connection, whose peer the kernel named.
 pub fn service(source: Arc<dyn Source>, peer: Peer) -> SecretDiscoveryServiceServer<Sds> {
@@ -59,7 +59,7 @@ impl SecretDiscoveryService for Sds {
         let copies = self.source.attest(self.peer).await?;
         let (tx, rx) = mpsc::channel(1);
         tokio::spawn(self.clone().answer(request.into_inner(), copies, tx));
-        Ok(Response::new(Box::pin(workload::Updates::of(rx))))
+        Ok(Response::new(Box::pin(Updates::of(rx))))
     }
 
     async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use marque_core::attestation::Instance;
 use marque_core::time::Timestamp;
-use marque_engine::{AuthorityId, Bundle, BundleSet, Clock, Engine, EngineError, Identified, Launch, ValidatedJwt};
+use marque_engine::{
+    AuthorityId, Bundle, BundleSet, Clock, Engine, EngineError, HeldWit, HeldX509, Identified, Launch, ValidatedJwt,
+};
 use tokio::sync::watch;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
@@ -25,6 +27,13 @@ pub struct HeldSvid {
     pub authority: AuthorityId,
 }
 
+impl From<&HeldX509> for HeldSvid {
+    fn from(held: &HeldX509) -> Self {
+        let svid = &held.issued.svid;
+        Self { chain: svid.chain.clone(), key_pkcs8: svid.key_pkcs8.clone(), due: held.due, authority: svid.authority.clone() }
+    }
+}
+
 /// The bundles to verify others by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundles {
@@ -32,7 +41,7 @@ pub struct Bundles {
     pub own: Bundle,
     /// Of the others.
     pub foreign: BundleSet,
-    /// The CAs of which X.509-SVIDs may be shown.
+    /// The keys of which X.509-SVIDs and WIT-SVIDs may be shown.
     pub good: BTreeSet<AuthorityId>,
 }
 
@@ -68,6 +77,17 @@ pub trait Source: Clock + 'static {
     /// The copies that the caller is instead of these, which all count: its entries may have changed since it was attested.
     /// Nothing while it is who it was.
     async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status>;
+    /// Where WIT-SVIDs come from; nothing where they are not served.
+    fn wit(&self) -> Option<&dyn WitSource> {
+        None
+    }
+}
+
+/// A source that has WIT-SVIDs, too. Experimental.
+#[tonic::async_trait]
+pub trait WitSource: Send + Sync {
+    /// The WIT-SVID that a copy holds now.
+    async fn wit_svid(&self, of: &Identified) -> Result<HeldWit, Status>;
 }
 
 /// The engine of this process, for its own host, or for the processes of one launch.
@@ -83,6 +103,7 @@ impl Local {
         Arc::new(Self { engine, launch })
     }
 
+    /// The copy itself, while it counts.
     fn instance(&self, of: &Identified) -> Result<Instance, Status> {
         self.engine.instance(of.instance).map_err(|e| status(&e))
     }
@@ -108,13 +129,7 @@ impl Source for Local {
 
     async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status> {
         let held = self.engine.current_x509_svid(&self.instance(of)?).await.map_err(|e| status(&e))?;
-        let svid = &held.issued.svid;
-        Ok(HeldSvid {
-            chain: svid.chain.clone(),
-            key_pkcs8: svid.key_pkcs8.clone(),
-            due: held.due,
-            authority: svid.authority.clone(),
-        })
+        Ok(HeldSvid::from(&held))
     }
 
     async fn jwt_svid(&self, of: &Identified, audience: &[String]) -> Result<String, Status> {
@@ -147,6 +162,17 @@ impl Source for Local {
     async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
         let now = self.engine.attest_again(copies, self.launch.as_ref()).await.map_err(|e| status(&e))?;
         Ok(now.map(|instances| self.engine.identified(&instances)))
+    }
+
+    fn wit(&self) -> Option<&dyn WitSource> {
+        self.engine.serves_wit().then_some(self as &dyn WitSource)
+    }
+}
+
+#[tonic::async_trait]
+impl WitSource for Local {
+    async fn wit_svid(&self, of: &Identified) -> Result<HeldWit, Status> {
+        self.engine.current_wit_svid(&self.instance(of)?).await.map_err(|e| status(&e))
     }
 }
 

@@ -7,6 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -65,6 +66,14 @@ impl Tls {
     /// by whoever answers its requests.
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<(TlsStream<TcpStream>, Client)> {
         let _ = stream.set_nodelay(true);
+        self.accept_on(stream).await
+    }
+
+    /// As [`Tls::accept`], on a stream of any sort.
+    pub async fn accept_on<S>(&self, stream: S) -> std::io::Result<(TlsStream<S>, Client)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "the TLS handshake took too long");
         let acceptor = self.acceptor.read().map(|a| a.clone()).map_err(|_| std::io::Error::other("TLS is not set up"))?;
         let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;

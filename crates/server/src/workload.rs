@@ -1,22 +1,19 @@
 //! The SPIFFE Workload API (SPIFFE_Workload_API §5, §6; SPIFFE_Workload_Endpoint §3–§6).
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use marque_core::spiffe::SpiffeId;
 use marque_core::time::Timestamp;
-use marque_engine::{AuthorityId, Identified};
-use tokio::sync::mpsc;
-use tokio_stream::Stream;
+use marque_engine::Identified;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::pb::workload as pb;
 use crate::pb::workload::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
 use crate::serve::Peer;
-use crate::source::{Bundles, Changes, Source};
+use crate::source::{Bundles, Source, WitSource};
+use crate::updates::{Current, Stated, Updates, updates};
 
 /// The gRPC service for one connection, whose peer the kernel named.
 pub fn service(source: Arc<dyn Source>, peer: Peer) -> SpiffeWorkloadApiServer<WorkloadApi> {
@@ -33,33 +30,17 @@ struct Inner {
     peer: Peer,
 }
 
-/// A stream of full states.
-pub struct Updates<T>(mpsc::Receiver<Result<T, Status>>);
-
-impl<T> Updates<T> {
-    /// Of what a task sends.
-    pub(crate) fn of(states: mpsc::Receiver<Result<T, Status>>) -> Self {
-        Self(states)
-    }
-}
-
-impl<T> Stream for Updates<T> {
-    type Item = Result<T, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx)
-    }
-}
-
 #[tonic::async_trait]
 impl SpiffeWorkloadApi for WorkloadApi {
     type FetchX509SVIDStream = Updates<pb::X509svidResponse>;
     type FetchX509BundlesStream = Updates<pb::X509BundlesResponse>;
     type FetchJWTBundlesStream = Updates<pb::JwtBundlesResponse>;
+    type FetchWITSVIDStream = Updates<pb::WitsvidResponse>;
+    type FetchWITBundlesStream = Updates<pb::WitBundlesResponse>;
 
     async fn fetch_x509svid(&self, request: Request<pb::X509svidRequest>) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
         let copies = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(copies).await
+        updates(Arc::clone(&self.0.source), copies).await
     }
 
     async fn fetch_x509_bundles(
@@ -67,23 +48,14 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
         let copies = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(copies).await
+        updates(Arc::clone(&self.0.source), copies).await
     }
 
     async fn fetch_jwtsvid(&self, request: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
-        let mut copies = self.caller(&request).await?;
+        let copies = self.caller(&request).await?;
         let asked = request.into_inner();
-        if asked.audience.len() > MAX_AUDIENCE || asked.audience.iter().any(|a| a.len() > MAX_AUDIENCE_BYTES) {
-            return Err(Status::invalid_argument(format!("at most {MAX_AUDIENCE} audiences of {MAX_AUDIENCE_BYTES} bytes")));
-        }
-        if !asked.spiffe_id.is_empty() {
-            let wanted: SpiffeId =
-                asked.spiffe_id.parse().map_err(|_| Status::invalid_argument("`spiffe_id` is not a SPIFFE ID"))?;
-            copies.retain(|copy| copy.identity == wanted);
-            if copies.is_empty() {
-                return Err(Status::permission_denied(format!("this workload is not `{wanted}`")));
-            }
-        }
+        check_audience(&asked.audience)?;
+        let copies = chosen(copies, &asked.spiffe_id)?;
         let mut svids = Vec::new();
         for copy in &copies {
             let svid = self.0.source.jwt_svid(copy, &asked.audience).await?;
@@ -97,7 +69,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
         let copies = self.caller(&request).await?;
-        Arc::clone(&self.0).updates(copies).await
+        updates(Arc::clone(&self.0.source), copies).await
     }
 
     async fn validate_jwtsvid(
@@ -116,110 +88,65 @@ impl SpiffeWorkloadApi for WorkloadApi {
             claims: Some(prost_types::Struct { fields }),
         }))
     }
+
+    async fn fetch_witsvid(&self, request: Request<pb::WitsvidRequest>) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
+        wit(&*self.0.source)?;
+        let copies = self.caller(&request).await?;
+        let copies = chosen(copies, &request.into_inner().spiffe_id)?;
+        updates(Arc::clone(&self.0.source), copies).await
+    }
+
+    async fn fetch_wit_bundles(
+        &self,
+        request: Request<pb::WitBundlesRequest>,
+    ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
+        wit(&*self.0.source)?;
+        let copies = self.caller(&request).await?;
+        updates(Arc::clone(&self.0.source), copies).await
+    }
 }
 
 impl WorkloadApi {
     /// The caller, attested now: a copy of each identity that it is. Every call carries `workload.spiffe.io: true`,
     /// once (Endpoint §3, §6).
     async fn caller<T>(&self, request: &Request<T>) -> Result<Vec<Identified>, Status> {
-        let mut marks = request.metadata().get_all("workload.spiffe.io").iter();
-        if marks.next().is_none_or(|v| v.as_bytes() != b"true") || marks.next().is_some() {
-            return Err(Status::invalid_argument("the security header `workload.spiffe.io: true` is missing"));
-        }
+        check_mark(request.metadata(), "workload.spiffe.io")?;
         self.0.source.attest(self.0.peer).await
     }
 }
 
-impl Inner {
-    /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
-    /// changes, when the authority that signed it is tainted, when the caller's identities are others. Ends the stream with
-    /// `PermissionDenied` when the caller has none any more (Workload API §4.3, §5.2.1).
-    async fn updates<T: Stated>(self: Arc<Self>, mut copies: Vec<Identified>) -> Result<Response<Updates<T>>, Status> {
-        let (tx, rx) = mpsc::channel(1);
-        let Changes { mut ended, mut bundles } = self.source.changes();
-        let mut state = T::fresh(&*self.source, &copies).await?;
-        tokio::spawn(async move {
-            loop {
-                let rotate = state.rotate;
-                let signed_by = state.signed_by.take();
-                if tx.send(Ok(state.message)).await.is_err() {
-                    return;
-                }
-                let next = loop {
-                    match self.moved(&copies).await {
-                        Ok(None) => {}
-                        Ok(Some(now)) => {
-                            copies = now;
-                            break T::fresh(&*self.source, &copies).await;
-                        }
-                        Err(status) => break Err(status),
-                    }
-                    tokio::select! {
-                        () = tx.closed() => return,
-                        _ = ended.changed() => {}
-                        _ = bundles.changed() => {
-                            let urgent = signed_by.as_ref().is_some_and(|id| !self.is_good(id));
-                            tokio::time::sleep(jitter(&copies, if urgent { URGENT } else { CALM })).await;
-                            break T::fresh(&*self.source, &copies).await;
-                        }
-                        () = tokio::time::sleep(self.until(rotate)) => {
-                            if rotate.is_some_and(|at| self.source.now() >= at) {
-                                break T::fresh(&*self.source, &copies).await;
-                            }
-                        }
-                    }
-                };
-                match next {
-                    Ok(fresh) => state = fresh,
-                    Err(status) => {
-                        let _ = tx.send(Err(status)).await;
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(Response::new(Updates(rx)))
+/// The security header is there, once, and says `true`.
+pub(crate) fn check_mark(metadata: &MetadataMap, name: &'static str) -> Result<(), Status> {
+    let mut marks = metadata.get_all(name).iter();
+    if marks.next().is_none_or(|v| v.as_bytes() != b"true") || marks.next().is_some() {
+        return Err(Status::invalid_argument(format!("the security header `{name}: true` is missing")));
     }
-
-    /// The copies that count instead of these: those that have not ended, or what changed entries make of the caller.
-    async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
-        let Some(status) = self.source.ended(copies) else { return self.source.moved(copies).await };
-        let counts = |copy: &&Identified| self.source.ended(std::slice::from_ref(*copy)).is_none();
-        let left: Vec<Identified> = copies.iter().filter(counts).cloned().collect();
-        if left.is_empty() { Err(status) } else { Ok(Some(left)) }
-    }
-
-    fn is_good(&self, authority: &AuthorityId) -> bool {
-        self.source.bundles().is_ok_and(|bundles| bundles.good.contains(authority))
-    }
-
-    /// How long to sleep before it is time to rotate, or to look at the time again.
-    fn until(&self, rotate: Option<Timestamp>) -> Duration {
-        let left = |at: Timestamp| at.micros().saturating_sub(self.source.now().micros()).max(0).unsigned_abs();
-        rotate.map_or(IDLE, |at| Duration::from_micros(left(at))).min(IDLE)
-    }
+    Ok(())
 }
 
-/// A part of `most` that differs from one copy to the next: when a bundle changes, not everybody comes at once.
-fn jitter(copies: &[Identified], most: Duration) -> Duration {
-    let bytes = copies.first().map(|copy| copy.instance.to_bytes()).unwrap_or_default();
-    let tail = bytes.last_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b));
-    most.mul_f64(f64::from(tail) / f64::from(u16::MAX))
+pub(crate) fn check_audience(audience: &[String]) -> Result<(), Status> {
+    if audience.len() > MAX_AUDIENCE || audience.iter().any(|a| a.len() > MAX_AUDIENCE_BYTES) {
+        return Err(Status::invalid_argument(format!("at most {MAX_AUDIENCE} audiences of {MAX_AUDIENCE_BYTES} bytes")));
+    }
+    Ok(())
 }
 
-/// A full state of a stream.
-struct Current<T> {
-    message: T,
-    /// When a new one is due by time.
-    rotate: Option<Timestamp>,
-    /// The authority whose taint makes it due at once.
-    signed_by: Option<AuthorityId>,
+/// The copy of the identity that is asked for; without one, all.
+pub(crate) fn chosen(mut copies: Vec<Identified>, wanted: &str) -> Result<Vec<Identified>, Status> {
+    if wanted.is_empty() {
+        return Ok(copies);
+    }
+    let wanted: SpiffeId = wanted.parse().map_err(|_| Status::invalid_argument("`spiffe_id` is not a SPIFFE ID"))?;
+    copies.retain(|copy| copy.identity == wanted);
+    if copies.is_empty() {
+        return Err(Status::permission_denied(format!("this workload is not `{wanted}`")));
+    }
+    Ok(copies)
 }
 
-/// A kind of stream, each message of which is the full state (Workload API §4.3).
-#[tonic::async_trait]
-trait Stated: Sized + Send + 'static {
-    async fn fresh(source: &dyn Source, copies: &[Identified]) -> Result<Current<Self>, Status>;
+/// Where WIT-SVIDs come from, if they are served (Workload API §7).
+fn wit(source: &dyn Source) -> Result<&dyn WitSource, Status> {
+    source.wit().ok_or_else(|| Status::unimplemented("the WIT-SVID profile is not served"))
 }
 
 #[tonic::async_trait]
@@ -271,6 +198,43 @@ impl Stated for pb::JwtBundlesResponse {
     }
 }
 
+#[tonic::async_trait]
+impl Stated for pb::WitsvidResponse {
+    async fn fresh(source: &dyn Source, copies: &[Identified]) -> Result<Current<Self>, Status> {
+        let (mut svids, mut rotate, mut signed_by) = (Vec::new(), None, None);
+        for copy in copies {
+            let held = wit(source)?.wit_svid(copy).await?;
+            let svid = &held.issued.svid;
+            svids.push(pb::Witsvid {
+                spiffe_id: copy.identity.to_string(),
+                wit_svid: svid.token.clone(),
+                wit_svid_key: svid.key_jwk.danger_expose().to_owned(),
+                hint: copy.hint.clone(),
+            });
+            rotate = Some(rotate.map_or(held.due, |at: Timestamp| at.min(held.due)));
+            signed_by = Some(held.issued.authority.clone());
+        }
+        Ok(Current { message: Self { svids }, rotate, signed_by })
+    }
+}
+
+#[tonic::async_trait]
+impl Stated for pb::WitBundlesResponse {
+    async fn fresh(source: &dyn Source, _: &[Identified]) -> Result<Current<Self>, Status> {
+        let known = source.bundles()?;
+        if known.own.wit_keys.is_empty() {
+            return Err(Status::unavailable("the first key for WIT-SVIDs is being made: ask again"));
+        }
+        let mut bundles = HashMap::new();
+        // WIT-SVID §6.2: a trust domain without such keys has no WIT-SVIDs.
+        for bundle in known.foreign.iter().chain([&known.own]).filter(|bundle| !bundle.wit_keys.is_empty()) {
+            let jwks = bundle.wit_jwks_json().map_err(|e| Status::unavailable(e.to_string()))?;
+            bundles.insert(bundle.trust_domain.id().to_string(), jwks);
+        }
+        Ok(Current { message: Self { bundles }, rotate: None, signed_by: None })
+    }
+}
+
 /// The CA certificates of other trust domains, by their SPIFFE ID (Workload API §5.2.1). One that has none is left out, by
 /// which clients let go of those that it had (§4.4).
 fn foreign_roots(bundles: &Bundles) -> HashMap<String, Vec<u8>> {
@@ -297,9 +261,3 @@ fn value(json: &serde_json::Value) -> prost_types::Value {
 /// The most audiences of one JWT-SVID, and how long one may be.
 const MAX_AUDIENCE: usize = 64;
 const MAX_AUDIENCE_BYTES: usize = 1024;
-/// How long a stream sleeps at most before it looks at the time again.
-const IDLE: Duration = Duration::from_secs(60);
-/// Over how long new bundles are handed out. They are published well before they are needed.
-const CALM: Duration = Duration::from_secs(5);
-/// Over how long SVIDs of a tainted authority are issued anew.
-const URGENT: Duration = Duration::from_millis(500);

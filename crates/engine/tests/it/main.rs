@@ -9,6 +9,8 @@ mod authorities;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod brokered;
+#[cfg(test)]
 mod erase;
 #[cfg(test)]
 mod exchange;

@@ -96,5 +96,5 @@ pub(super) const WORDS: &[(&str, &str, &[&str])] = &[
         "A step in the life of a signing key (SPIFFE Federation §4.1).",
         &["prepared", "activated", "tainted", "revoked", "forgotten"],
     ),
-    ("credential_class", "What sort of credential.", &["x509-svid", "jwt-svid", "task-token", "gateway-session"]),
+    ("credential_class", "What sort of credential.", &["x509-svid", "jwt-svid", "wit-svid", "task-token", "gateway-session"]),
 ];

@@ -147,7 +147,7 @@ fn the_lists_of_words_are_whole() {
     assert_eq!(words("identity_kind"), all(&kinds.map(|k| json(&k))));
     let steps = [Lifecycle::Proposed, Lifecycle::Active, Lifecycle::Suspended, Lifecycle::Retired];
     assert_eq!(words("lifecycle"), all(&steps.map(|s| json(&s))));
-    let classes = [Class::X509Svid, Class::JwtSvid, Class::TaskToken, Class::GatewaySession];
+    let classes = [Class::X509Svid, Class::JwtSvid, Class::WitSvid, Class::TaskToken, Class::GatewaySession];
     assert_eq!(words("credential_class"), all(&classes.map(|c| json(&c))));
     use marque_core::{event::AuthorityStep as Step, node::Admission};
     assert_eq!(words("admission"), all(&[Admission::JoinToken, Admission::X509Pop, Admission::Renewal].map(|a| json(&a))));

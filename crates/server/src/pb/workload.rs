@@ -16,12 +16,12 @@ pub struct X509svidResponse {
     /// X.509-SVID, its private key, and the bundle for the trust domain.
     #[prost(message, repeated, tag = "1")]
     pub svids: ::prost::alloc::vec::Vec<X509svid>,
-    /// Optional. ASN.1 DER encoded certificate revocation lists.
+    /// Optional. ASN.1 DER encoded (not PEM) certificate revocation lists.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub crl: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     /// Optional. CA certificate bundles belonging to foreign trust domains that
     /// the workload should trust, keyed by the SPIFFE ID of the foreign trust
-    /// domain. Bundles are ASN.1 DER encoded.
+    /// domain. Bundles are ASN.1 DER encoded (not PEM).
     #[prost(map = "string, bytes", tag = "3")]
     pub federated_bundles: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::vec::Vec<u8>>,
 }
@@ -33,14 +33,14 @@ pub struct X509svid {
     /// Required. The SPIFFE ID of the SVID in this entry
     #[prost(string, tag = "1")]
     pub spiffe_id: ::prost::alloc::string::String,
-    /// Required. ASN.1 DER encoded certificate chain. MAY include
+    /// Required. ASN.1 DER encoded (not PEM) certificate chain. MAY include
     /// intermediates, the leaf certificate (or SVID itself) MUST come first.
     #[prost(bytes = "vec", tag = "2")]
     pub x509_svid: ::prost::alloc::vec::Vec<u8>,
-    /// Required. ASN.1 DER encoded PKCS#8 private key. MUST be unencrypted.
+    /// Required. ASN.1 DER encoded (not PEM) PKCS#8 private key. MUST be unencrypted.
     #[prost(bytes = "vec", tag = "3")]
     pub x509_svid_key: ::prost::alloc::vec::Vec<u8>,
-    /// Required. ASN.1 DER encoded X.509 bundle for the trust domain.
+    /// Required. ASN.1 DER encoded (not PEM) X.509 bundle for the trust domain.
     #[prost(bytes = "vec", tag = "4")]
     pub bundle: ::prost::alloc::vec::Vec<u8>,
     /// Optional. An operator-specified string used to provide guidance on how this
@@ -58,12 +58,12 @@ pub struct X509BundlesRequest {}
 /// trust bundles the workload should trust.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct X509BundlesResponse {
-    /// Optional. ASN.1 DER encoded certificate revocation lists.
+    /// Optional. ASN.1 DER encoded (not PEM) certificate revocation lists.
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub crl: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     /// Required. CA certificate bundles belonging to trust domains that the
     /// workload should trust, keyed by the SPIFFE ID of the trust domain.
-    /// Bundles are ASN.1 DER encoded.
+    /// Bundles are ASN.1 DER encoded (not PEM).
     #[prost(map = "string, bytes", tag = "2")]
     pub bundles: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::vec::Vec<u8>>,
 }
@@ -106,7 +106,7 @@ pub struct Jwtsvid {
 /// There are currently no such parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JwtBundlesRequest {}
-/// The JWTBundlesReponse conveys JWT bundles.
+/// The JWTBundlesResponse conveys JWT bundles.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JwtBundlesResponse {
     /// Required. JWK encoded JWT bundles, keyed by the SPIFFE ID of the trust
@@ -129,16 +129,76 @@ pub struct ValidateJwtsvidRequest {
     #[prost(string, tag = "2")]
     pub svid: ::prost::alloc::string::String,
 }
-/// The ValidateJWTSVIDReponse message conveys the JWT-SVID validation results.
+/// The ValidateJWTSVIDResponse message conveys the JWT-SVID validation results.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ValidateJwtsvidResponse {
     /// Required. The SPIFFE ID of the validated JWT-SVID.
     #[prost(string, tag = "1")]
     pub spiffe_id: ::prost::alloc::string::String,
-    /// Optional. Arbitrary claims contained within the payload of the validated
-    /// JWT-SVID.
+    /// Required. Claims contained within the payload of the validated JWT-SVID.
+    /// This includes both SPIFFE-required and non-required claims.
     #[prost(message, optional, tag = "2")]
     pub claims: ::core::option::Option<::prost_types::Struct>,
+}
+/// The WITSVIDRequest message conveys parameters for requesting a WIT-SVID.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WitsvidRequest {
+    /// Optional. The requested SPIFFE ID for the WIT-SVID. If unset, all WIT-SVIDs
+    /// to which the workload is entitled are requested.
+    #[prost(string, tag = "1")]
+    pub spiffe_id: ::prost::alloc::string::String,
+}
+/// The WITSVIDResponse message carries WIT-SVIDs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct WitsvidResponse {
+    /// Required.
+    /// A list of WITSVID messages, each of which includes a single WIT-SVID and
+    /// its private key.
+    #[prost(message, repeated, tag = "1")]
+    pub svids: ::prost::alloc::vec::Vec<Witsvid>,
+}
+/// The WITSVID message carries a single SVID and all associated information,
+/// including the WIT bundle for the trust domain.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Witsvid {
+    /// Required.
+    /// The SPIFFE ID of the SVID in this entry
+    #[prost(string, tag = "1")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    /// Required.
+    /// Encoded WIT SVID using compact JWS serialization.
+    #[prost(string, tag = "2")]
+    pub wit_svid: ::prost::alloc::string::String,
+    /// Required.
+    /// JWK (RFC 7517) encoded private key for the WIT SVID.
+    #[prost(string, tag = "3")]
+    pub wit_svid_key: ::prost::alloc::string::String,
+    /// Optional.
+    /// An operator-specified string used to provide guidance on how this identity
+    /// should be used by a workload when more than one SVID is returned.
+    /// For example, `internal` and `external` to indicate a SVID for internal or
+    /// external use, respectively.
+    #[prost(string, tag = "4")]
+    pub hint: ::prost::alloc::string::String,
+}
+/// The WITBundlesRequest message conveys parameters for requesting WIT
+/// bundles. There are currently no such parameters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WitBundlesRequest {}
+/// The WITBundlesResponse message carries a map of trust bundles the workload
+/// should trust.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WitBundlesResponse {
+    /// Required.
+    /// WIT trust bundles belonging to trust domains that the workload should
+    /// trust, keyed by the SPIFFE ID of the trust domain.
+    ///
+    /// Bundles are encoded in JWK set (RFC 7517) format. Each JWK MUST specify the
+    /// `kid` member with a unique identifier for the key.
+    #[prost(map = "string, string", tag = "1")]
+    pub bundles: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
 }
 /// Generated server implementations.
 pub mod spiffe_workload_api_server {
@@ -195,6 +255,34 @@ pub mod spiffe_workload_api_server {
             &self,
             request: tonic::Request<super::ValidateJwtsvidRequest>,
         ) -> std::result::Result<tonic::Response<super::ValidateJwtsvidResponse>, tonic::Status>;
+        /// Server streaming response type for the FetchWITSVID method.
+        type FetchWITSVIDStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::WitsvidResponse, tonic::Status>>
+            + std::marker::Send
+            + 'static;
+        /// Fetch WIT-SVIDs for all SPIFFE identities the workload is entitled to. If
+        /// the identities which the workload is entitled to change, or, they are
+        /// renewed, the server will stream subsequent messages to the client.
+        ///
+        /// Must return Unimplemented where Workload API endpoint does not support the
+        /// WIT-SVID profile.
+        async fn fetch_witsvid(
+            &self,
+            request: tonic::Request<super::WitsvidRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FetchWITSVIDStream>, tonic::Status>;
+        /// Server streaming response type for the FetchWITBundles method.
+        type FetchWITBundlesStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::WitBundlesResponse, tonic::Status>>
+            + std::marker::Send
+            + 'static;
+        /// Fetch trust bundles. Useful for clients that only need to validate SVIDs
+        /// without obtaining an SVID for themselves. As this information changes,
+        /// subsequent messages will be streamed from the server.
+        ///
+        /// Must return Unimplemented where Workload API endpoint does not support the
+        /// WIT-SVID profile.
+        async fn fetch_wit_bundles(
+            &self,
+            request: tonic::Request<super::WitBundlesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FetchWITBundlesStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SpiffeWorkloadApiServer<T> {
@@ -405,6 +493,64 @@ pub mod spiffe_workload_api_server {
                             .apply_compression_config(accept_compression_encodings, send_compression_encodings)
                             .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/SpiffeWorkloadAPI/FetchWITSVID" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchWITSVIDSvc<T: SpiffeWorkloadApi>(pub Arc<T>);
+                    impl<T: SpiffeWorkloadApi> tonic::server::ServerStreamingService<super::WitsvidRequest> for FetchWITSVIDSvc<T> {
+                        type Response = super::WitsvidResponse;
+                        type ResponseStream = T::FetchWITSVIDStream;
+                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::WitsvidRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as SpiffeWorkloadApi>::fetch_witsvid(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchWITSVIDSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/SpiffeWorkloadAPI/FetchWITBundles" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchWITBundlesSvc<T: SpiffeWorkloadApi>(pub Arc<T>);
+                    impl<T: SpiffeWorkloadApi> tonic::server::ServerStreamingService<super::WitBundlesRequest> for FetchWITBundlesSvc<T> {
+                        type Response = super::WitBundlesResponse;
+                        type ResponseStream = T::FetchWITBundlesStream;
+                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::WitBundlesRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as SpiffeWorkloadApi>::fetch_wit_bundles(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchWITBundlesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
+                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,4 +1,4 @@
-//! A Workload API client of the test's own: gRPC over HTTP/2 on one end of a pair of Unix sockets.
+//! A Workload API client of the test's own: gRPC over HTTP/2 on one end of a pair of Unix sockets, or on any other stream.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use marque_engine::Engine;
 use marque_server::source::{Local, Source};
 use marque_server::{AnyAuthority, Peer, agent, peer_of};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 use crate::world::within;
@@ -23,13 +24,54 @@ pub(crate) const MARK: Option<&str> = Some("true");
 pub(crate) const HEADER: &str = "workload.spiffe.io";
 
 /// A connection to the Workload API, by this process.
-pub(crate) struct Socket(SendRequest<Full<Bytes>>);
+pub(crate) struct Socket(Sender);
 
 /// A call under way.
 pub(crate) struct Call {
     body: Incoming,
     buffer: Vec<u8>,
     code: Option<u16>,
+    /// What came with the status.
+    told: HeaderMap,
+}
+
+/// Something that takes requests.
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
+
+pub(crate) async fn connected(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Sender {
+    let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// A call of one message.
+pub(crate) fn framed<'a>(
+    path: &str,
+    metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
+    message: &impl Message,
+) -> Request<Full<Bytes>> {
+    let bytes = message.encode_to_vec();
+    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    let frame = [&[0_u8][..], &length[..], &bytes[..]].concat();
+    let mut builder =
+        Request::post(format!("http://localhost/{path}")).header("content-type", "application/grpc").header("te", "trailers");
+    for (name, value) in metadata {
+        builder = builder.header(name, value);
+    }
+    builder.body(Full::new(Bytes::from(frame))).unwrap()
+}
+
+/// Calls `package.Service/Method`.
+pub(crate) async fn call(sender: &Sender, request: Request<Full<Bytes>>) -> Call {
+    let mut sender = sender.clone();
+    let response = within(async {
+        sender.ready().await.unwrap();
+        sender.send_request(request).await.unwrap()
+    })
+    .await;
+    assert_eq!(response.status(), 200);
+    let told = response.headers().clone();
+    Call { code: status(&told), body: response.into_body(), buffer: Vec::new(), told }
 }
 
 impl Socket {
@@ -48,18 +90,12 @@ impl Socket {
         assert_eq!(peer.pid, std::process::id());
         let peer = Peer { pid, ..peer };
         tokio::spawn(marque_server::http(AnyAuthority::new(theirs), agent::over(source, peer)));
-        Self::on(ours).await
+        Self(connected(ours).await)
     }
 
     /// A connection to a socket that is a file.
     pub(crate) async fn connect(path: &Path) -> Self {
-        Self::on(within(UnixStream::connect(path)).await.unwrap()).await
-    }
-
-    async fn on(stream: UnixStream) -> Self {
-        let (sender, connection) = within(handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
-        tokio::spawn(connection);
-        Self(sender)
+        Self(connected(within(UnixStream::connect(path)).await.unwrap()).await)
     }
 
     /// Calls a method, with this value of the security header.
@@ -70,24 +106,7 @@ impl Socket {
 
     /// Calls any method of any service, with this metadata.
     pub(crate) async fn send(&self, path: &str, message: &impl Message, metadata: &[(&str, &str)]) -> Call {
-        let bytes = message.encode_to_vec();
-        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
-        let frame = [&[0_u8][..], &length[..], &bytes[..]].concat();
-        let mut builder =
-            Request::post(format!("http://localhost{path}")).header("content-type", "application/grpc").header("te", "trailers");
-        for (name, value) in metadata {
-            builder = builder.header(*name, *value);
-        }
-        let request = builder.body(Full::new(Bytes::from(frame))).unwrap();
-        let mut sender = self.0.clone();
-        let response = within(async {
-            sender.ready().await.unwrap();
-            sender.send_request(request).await.unwrap()
-        })
-        .await;
-        assert_eq!(response.status(), 200);
-        let code = status(response.headers());
-        Call { body: response.into_body(), buffer: Vec::new(), code }
+        call(&self.0, framed(path.trim_start_matches('/'), metadata.iter().copied(), message)).await
     }
 
     /// The one answer of a method, or the status that it was refused with.
@@ -112,7 +131,12 @@ impl Call {
         self.raw().await.err()
     }
 
-    async fn raw(&mut self) -> Result<Vec<u8>, u16> {
+    /// A header that came with the status.
+    pub(crate) fn told(&self, name: &str) -> Option<&[u8]> {
+        self.told.get(name).map(http::HeaderValue::as_bytes)
+    }
+
+    pub(crate) async fn raw(&mut self) -> Result<Vec<u8>, u16> {
         within(async {
             loop {
                 if let Some(message) = self.whole() {
@@ -124,7 +148,10 @@ impl Call {
                 let frame = self.body.frame().await.expect("a call ends with a status").unwrap();
                 match frame.into_data() {
                     Ok(data) => self.buffer.extend_from_slice(&data),
-                    Err(frame) => self.code = frame.trailers_ref().and_then(status),
+                    Err(frame) => {
+                        self.told = frame.trailers_ref().cloned().unwrap_or_default();
+                        self.code = status(&self.told);
+                    }
                 }
             }
         })

@@ -1,6 +1,8 @@
 //! The surfaces in process: the administration API, the token endpoint and the Workload API, before a real engine.
 
 #[cfg(test)]
+mod broker;
+#[cfg(test)]
 mod checklist;
 #[cfg(test)]
 mod errors;
@@ -18,6 +20,8 @@ mod oauth;
 mod reading;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod wit;
 #[cfg(test)]
 mod workload;
 #[cfg(test)]

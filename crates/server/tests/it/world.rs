@@ -88,6 +88,14 @@ impl World {
         world
     }
 
+    /// The program of a process is an agent from now on.
+    pub(crate) async fn register_program(&self, name: &str, pid: u32) {
+        let seen = observe(pid).unwrap().selectors;
+        let path = seen.into_iter().find(|s| s.as_str().starts_with("unix:path:")).unwrap();
+        let agent = IdentitySpec { selectors: BTreeSet::from([path]), ..identity(name, "invoke:tool:*") };
+        self.register(agent).await.unwrap();
+    }
+
     /// Registers an identity, or changes it.
     pub(crate) async fn register(&self, identity: IdentitySpec) -> Result<Applied, EngineError> {
         let mut desired = manifest();

@@ -155,10 +155,10 @@ impl World {
 
     fn lease(&mut self, pick: usize, extra: u8) {
         let (Some(instance), Some(task)) = (one(&self.instances, pick), one(&self.tasks, usize::from(extra))) else { return };
-        let classes = [CredentialClass::X509Svid, CredentialClass::JwtSvid, CredentialClass::TaskToken];
+        let classes = [CredentialClass::X509Svid, CredentialClass::JwtSvid, CredentialClass::WitSvid, CredentialClass::TaskToken];
         let lease = Lease {
             id: self.fresh(LeaseId::fresh),
-            class: classes[pick % 3],
+            class: classes[pick % 4],
             identity: instance.identity,
             instance: instance.id,
             task: Some(task.id).filter(|_| extra < 200),

@@ -1,0 +1,52 @@
+//! What a broker fetches for an instance: credentials of its own, on its word.
+
+use marque_core::event::{Body, By};
+use marque_core::id::LeaseId;
+use marque_core::revocation::Target;
+use marque_engine::EngineError;
+
+use crate::world::{LEAD, WORKER, World};
+
+const AUDIENCE: &str = "https://api.example.org";
+
+#[tokio::test]
+async fn what_a_broker_fetches_is_recorded_on_its_word() {
+    let world = World::start().await;
+    let (broker, worker) = (world.agent(LEAD).await, world.agent(WORKER).await);
+    let audience = [AUDIENCE.to_owned()];
+    let held = world.engine.brokered_x509_svid(&broker.workload, &worker.instance).await.unwrap();
+    let token = world.engine.brokered_jwt_svid(&broker.workload, &worker.instance, &audience).await.unwrap();
+    let valid = world.engine.validate_jwt_svid(&token, Some(AUDIENCE)).unwrap();
+    assert_eq!(valid.id, worker.instance.identity);
+    let jwt: LeaseId = valid.claims["jti"].as_str().unwrap().parse().unwrap();
+    let again = world.engine.brokered_x509_svid(&broker.workload, &worker.instance).await.unwrap();
+    assert_eq!(again.issued.lease, held.issued.lease);
+    let own = world.engine.current_x509_svid(&worker.instance).await.unwrap();
+    assert_ne!(own.issued.lease, held.issued.lease, "the worker's own is another");
+
+    let events = world.events().await;
+    let issued = |id: LeaseId| {
+        let found = events.iter().find_map(|event| match &event.what {
+            Body::LeaseIssued { lease } if lease.id == id => Some((event.by.clone(), lease.instance)),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    for fetched in [held.issued.lease, jwt] {
+        assert_eq!(issued(fetched), (By::Instance(broker.instance.id), worker.instance.id));
+    }
+    assert_eq!(issued(own.issued.lease), (By::Instance(worker.instance.id), worker.instance.id));
+}
+
+/// INVARIANT (I4 revocation is monotone): a broker that counts no longer fetches nothing.
+#[tokio::test]
+async fn a_broker_whose_certificate_was_revoked_fetches_nothing() {
+    let world = World::start().await;
+    let (broker, worker) = (world.agent(LEAD).await, world.agent(WORKER).await);
+    world.engine.revoke(&world.admin, Target::Lease(broker.workload.lease), "test").await.unwrap();
+    let x509 = world.engine.brokered_x509_svid(&broker.workload, &worker.instance).await.unwrap_err();
+    assert!(matches!(x509, EngineError::Dead(_)), "{x509}");
+    let audience = [AUDIENCE.to_owned()];
+    assert!(world.engine.brokered_jwt_svid(&broker.workload, &worker.instance, &audience).await.is_err());
+    assert!(world.engine.current_x509_svid(&worker.instance).await.is_ok());
+}

@@ -1,0 +1,124 @@
+//! What a broker gets: the answers of this process's engine, on the broker's word, for as long as both count.
+
+use std::sync::Arc;
+
+use marque_core::state::Dead;
+use marque_core::time::Timestamp;
+use marque_engine::{Clock, Engine, Identified, ValidatedJwt, Workload};
+use tonic::Status;
+
+use super::refusal::{Refusal, refused};
+use crate::pb::{broker as pb, workload};
+use crate::serve::Peer;
+use crate::source::{Bundles, Changes, HeldSvid, Local, Source, status};
+use crate::updates::{Current, Stated};
+
+/// The source of one broker.
+#[derive(Debug)]
+pub(super) struct OnBehalf {
+    engine: Arc<Engine>,
+    local: Arc<dyn Source>,
+    broker: Workload,
+}
+
+impl OnBehalf {
+    pub(super) fn of(engine: Arc<Engine>, broker: Workload) -> Arc<Self> {
+        Arc::new(Self { local: Local::of(Arc::clone(&engine), None), engine, broker })
+    }
+
+    /// A broker counts as long as the X.509-SVID of its connection (Broker Endpoint §6).
+    pub(super) fn check_broker(&self) -> Result<(), Status> {
+        let now = self.engine.now();
+        let dead = self.engine.state().check_lease(self.broker.lease, now).err();
+        match dead {
+            None => Ok(()),
+            Some(dead) => Err(Status::unauthenticated(format!("{dead}: connect again with a fresh X.509-SVID"))),
+        }
+    }
+}
+
+impl Clock for OnBehalf {
+    fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+}
+
+#[tonic::async_trait]
+impl Source for OnBehalf {
+    async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status> {
+        self.local.attest(peer).await
+    }
+
+    async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status> {
+        let instance = self.engine.instance(of.instance).map_err(|e| status(&e))?;
+        let held = self.engine.brokered_x509_svid(&self.broker, &instance).await.map_err(|e| status(&e))?;
+        Ok(HeldSvid::from(&held))
+    }
+
+    async fn jwt_svid(&self, of: &Identified, audience: &[String]) -> Result<String, Status> {
+        let instance = self.engine.instance(of.instance).map_err(|e| status(&e))?;
+        self.engine.brokered_jwt_svid(&self.broker, &instance, audience).await.map_err(|e| status(&e))
+    }
+
+    async fn validate(&self, token: &str, audience: &str) -> Result<ValidatedJwt, Status> {
+        self.local.validate(token, audience).await
+    }
+
+    fn bundles(&self) -> Result<Bundles, Status> {
+        self.local.bundles()
+    }
+
+    fn changes(&self) -> Changes {
+        self.local.changes()
+    }
+
+    /// Broker API §4.9: nothing more is sent once the workload has stopped, or may not be spoken for any more.
+    async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+        self.local.moved(copies).await
+    }
+
+    fn ended(&self, copies: &[Identified]) -> Option<Status> {
+        if let Err(status) = self.check_broker() {
+            return Some(status);
+        }
+        let state = self.engine.state();
+        let dead = copies.iter().find_map(|copy| state.check_instance(copy.instance).err())?;
+        let refusal = if matches!(dead, Dead::Unknown(_)) { Refusal::NotFound } else { Refusal::NotEntitled };
+        Some(refused(refusal, &dead.to_string(), None))
+    }
+}
+
+#[tonic::async_trait]
+impl Stated for pb::SubscribeToX509svidResponse {
+    async fn fresh(source: &dyn Source, copies: &[Identified]) -> Result<Current<Self>, Status> {
+        let state = workload::X509svidResponse::fresh(source, copies).await?;
+        let said = |svid: workload::X509svid| pb::X509svid {
+            spiffe_id: svid.spiffe_id,
+            x509_svid: svid.x509_svid,
+            x509_svid_key: svid.x509_svid_key,
+            bundle: svid.bundle,
+            hint: svid.hint,
+        };
+        Ok(state.map(|full| Self {
+            svids: full.svids.into_iter().map(said).collect(),
+            crl: full.crl,
+            federated_bundles: full.federated_bundles,
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl Stated for pb::SubscribeToX509BundlesResponse {
+    async fn fresh(source: &dyn Source, copies: &[Identified]) -> Result<Current<Self>, Status> {
+        let state = workload::X509BundlesResponse::fresh(source, copies).await?;
+        Ok(state.map(|full| Self { crl: full.crl, bundles: full.bundles }))
+    }
+}
+
+#[tonic::async_trait]
+impl Stated for pb::SubscribeToJwtBundlesResponse {
+    async fn fresh(source: &dyn Source, copies: &[Identified]) -> Result<Current<Self>, Status> {
+        let state = workload::JwtBundlesResponse::fresh(source, copies).await?;
+        Ok(state.map(|full| Self { bundles: full.bundles }))
+    }
+}

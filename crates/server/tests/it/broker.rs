@@ -1,0 +1,361 @@
+//! Lines 42 to 45 of the SPIFFE conformance checklist: the Broker API, by a broker on mutual TLS and with a workload that is a
+//! process of its own. Experimental.
+
+use std::collections::{BTreeSet, HashMap};
+use std::process::{Child, Command};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use marque_core::attestation::{Attestation, Instance};
+use marque_core::revocation::Target;
+use marque_core::time::Ttl;
+use marque_engine::{IssuedX509, Observed};
+use marque_server::broker::{Brokers, REVISION};
+use marque_server::pb::broker::{
+    FetchJwtsvidRequest, FetchJwtsvidResponse, SubscribeToJwtBundlesRequest, SubscribeToJwtBundlesResponse,
+    SubscribeToX509BundlesRequest, SubscribeToX509BundlesResponse, SubscribeToX509svidRequest, SubscribeToX509svidResponse,
+    WorkloadPidReference, WorkloadReference, api_server,
+};
+use marque_server::pb::sds::Status as RpcStatus;
+use marque_server::tls::Tls;
+use marque_svid::{verify_jwt_svid, verify_x509_svid};
+use prost::Message;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::grpc::{Call, MARK, Sender, call, connected, framed};
+use crate::world::{LEAD, WORKER, World, spiffe, within};
+
+const INVALID_ARGUMENT: u16 = 3;
+const NOT_FOUND: u16 = 5;
+const PERMISSION_DENIED: u16 = 7;
+const UNIMPLEMENTED: u16 = 12;
+const UNAUTHENTICATED: u16 = 16;
+const AUDIENCE: &str = "https://api.example.org";
+const PID_REFERENCE: &str = "type.googleapis.com/spiffe.broker.WorkloadPIDReference";
+/// What the process is that brokers ask for, once it is registered.
+const SLEEPER: &str = "agent/sleeper";
+
+/// A server with one broker, and a process that sleeps.
+struct Scene {
+    world: World,
+    brokers: Arc<Brokers>,
+    tls: Tls,
+    sleeper: Sleeper,
+}
+
+/// Ends with the test.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn start() -> Self {
+        Self(Command::new("sleep").arg("600").spawn().unwrap())
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A connected broker.
+struct Broker(Sender);
+
+impl Broker {
+    async fn call(&self, method: &str, message: &impl Message, mark: Option<&str>) -> Call {
+        let header = mark.map(|mark| ("broker.spiffe.io", mark));
+        call(&self.0, framed(&format!("{}/{method}", api_server::SERVICE_NAME), header, message)).await
+    }
+
+    async fn ask<T: Message + Default>(&self, method: &str, message: &impl Message) -> Result<T, u16> {
+        self.call(method, message, MARK).await.next().await
+    }
+
+    /// The statuses of all methods for this reference.
+    async fn statuses(&self, reference: Option<WorkloadReference>, mark: Option<&str>) -> [Option<u16>; 4] {
+        let jwt = FetchJwtsvidRequest { reference: reference.clone(), ..jwt_of(0) };
+        let svid = SubscribeToX509svidRequest { reference: reference.clone() };
+        let bundles = SubscribeToX509BundlesRequest { reference: reference.clone() };
+        let jwt_bundles = SubscribeToJwtBundlesRequest { reference };
+        [
+            self.call("SubscribeToX509SVID", &svid, mark).await.raw().await.err(),
+            self.call("SubscribeToX509Bundles", &bundles, mark).await.raw().await.err(),
+            self.call("FetchJWTSVID", &jwt, mark).await.raw().await.err(),
+            self.call("SubscribeToJWTBundles", &jwt_bundles, mark).await.raw().await.err(),
+        ]
+    }
+
+    /// The status for a reference, and its `google.rpc.ErrorInfo`: reason, domain, metadata.
+    async fn refused(&self, reference: Option<WorkloadReference>) -> (u16, String, String) {
+        let asked = SubscribeToX509svidRequest { reference };
+        reason(&mut self.call("SubscribeToX509SVID", &asked, MARK).await).await
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    domain: String,
+    #[prost(map = "string, string", tag = "3")]
+    metadata: HashMap<String, String>,
+}
+
+/// With what a call is refused.
+async fn reason(call: &mut Call) -> (u16, String, String) {
+    let code = call.raw().await.expect_err("it is refused");
+    let details = STANDARD_NO_PAD.decode(call.told("grpc-status-details-bin").expect("it has details")).unwrap();
+    let status = RpcStatus::decode(details.as_slice()).unwrap();
+    assert_eq!(status.code, i32::from(code));
+    let [info] = status.details.as_slice() else { panic!("one detail") };
+    assert_eq!(info.type_url, "type.googleapis.com/google.rpc.ErrorInfo");
+    let info = ErrorInfo::decode(info.value.as_slice()).unwrap();
+    (code, info.reason, info.domain)
+}
+
+fn refusal(code: u16, reason: &str) -> (u16, String, String) {
+    (code, reason.to_owned(), "spiffe.io".to_owned())
+}
+
+fn packed(type_url: &str, value: Vec<u8>) -> Option<WorkloadReference> {
+    Some(WorkloadReference { reference: Some(prost_types::Any { type_url: type_url.to_owned(), value }) })
+}
+
+fn process(pid: i32) -> Option<WorkloadReference> {
+    packed(PID_REFERENCE, WorkloadPidReference { pid }.encode_to_vec())
+}
+
+fn x509_of(pid: i32) -> SubscribeToX509svidRequest {
+    SubscribeToX509svidRequest { reference: process(pid) }
+}
+
+fn jwt_of(pid: i32) -> FetchJwtsvidRequest {
+    FetchJwtsvidRequest { reference: process(pid), audience: vec![AUDIENCE.to_owned()], spiffe_id: String::new() }
+}
+
+impl Scene {
+    /// With the lead as the only broker; the sleeping process is nobody yet.
+    async fn start() -> Self {
+        let world = World::start().await;
+        let brokers = Brokers::new(Arc::clone(&world.engine), None, BTreeSet::from([spiffe(LEAD)]));
+        let tls = Tls::new(Arc::clone(&world.engine), &["localhost".into()]).unwrap();
+        Self { world, brokers, tls, sleeper: Sleeper::start() }
+    }
+
+    /// The sleeping process is a workload, too.
+    async fn with_sleeper() -> Self {
+        let scene = Self::start().await;
+        scene.world.register_program(SLEEPER, scene.sleeper.0.id()).await;
+        scene
+    }
+
+    async fn broker(&self, name: &str) -> Broker {
+        let agent = self.world.agent(name).await;
+        self.broker_of(&agent.instance).await
+    }
+
+    async fn broker_of(&self, instance: &Instance) -> Broker {
+        let issued = self.world.engine.x509_svid(instance).await.unwrap();
+        Broker(connected(self.connect(Some(&issued)).await.unwrap()).await)
+    }
+
+    /// A TLS connection on which both sides show an X.509-SVID: the server is known by its SPIFFE ID.
+    async fn connect(&self, shown: Option<&IssuedX509>) -> std::io::Result<TlsStream<UnixStream>> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (brokers, tls) = (Arc::clone(&self.brokers), self.tls.clone());
+        tokio::spawn(async move { brokers.serve(theirs, &tls).await });
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = within(self.client(shown).connect(name, ours)).await?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap();
+        let chain: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
+        let bundle = self.world.engine.authorities();
+        assert_eq!(verify_x509_svid(&chain, bundle.bundle(), self.world.engine.now()).unwrap().id, spiffe("marque"));
+        Ok(stream)
+    }
+
+    fn client(&self, shown: Option<&IssuedX509>) -> TlsConnector {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for der in &self.world.engine.authorities().bundle().x509_authorities {
+            roots.add(CertificateDer::from(der.clone())).unwrap();
+        }
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots);
+        let mut config = match shown {
+            None => config.with_no_client_auth(),
+            Some(issued) => {
+                let chain = issued.svid.chain.iter().cloned().map(CertificateDer::from).collect();
+                let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(issued.svid.key_pkcs8.to_vec()));
+                config.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// Whether a client that shows this is answered anything at all.
+    async fn is_answered(&self, shown: Option<&IssuedX509>) -> bool {
+        let Ok(stream) = self.connect(shown).await else { return false };
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let Ok((mut sender, connection)) = within(handshake).await else { return false };
+        tokio::spawn(connection);
+        let header = MARK.map(|mark| ("broker.spiffe.io", mark));
+        let request = framed("spiffe.broker.API/SubscribeToX509SVID", header, &x509_of(self.sleeper.pid()));
+        within(async { sender.ready().await.is_ok() && sender.send_request(request).await.is_ok() }).await
+    }
+}
+
+#[tokio::test]
+async fn line_42_brokers_are_allowed_by_name_on_mutual_tls_with_the_security_header() {
+    assert_eq!(REVISION, "665a28f3");
+    let scene = Scene::with_sleeper().await;
+    assert!(!scene.is_answered(None).await, "a client without a certificate");
+    let stranger = World::start().await;
+    let theirs = stranger.agent(LEAD).await;
+    let theirs = stranger.engine.x509_svid(&theirs.instance).await.unwrap();
+    assert!(!scene.is_answered(Some(&theirs)).await, "a certificate of other keys");
+    let revoked = scene.world.agent(LEAD).await;
+    let revoked = scene.world.engine.x509_svid(&revoked.instance).await.unwrap();
+    assert!(scene.is_answered(Some(&revoked)).await);
+    scene.world.engine.revoke(&scene.world.admin, Target::Lease(revoked.lease), "test").await.unwrap();
+    assert!(!scene.is_answered(Some(&revoked)).await, "a certificate that was revoked");
+
+    let (broker, other) = (scene.broker(LEAD).await, scene.broker(WORKER).await);
+    let asked = process(scene.sleeper.pid());
+    assert_eq!(other.statuses(asked.clone(), MARK).await, [Some(PERMISSION_DENIED); 4], "a workload that is no broker");
+    for mark in [None, Some("false"), Some("TRUE"), Some("")] {
+        assert_eq!(broker.statuses(asked.clone(), mark).await, [Some(INVALID_ARGUMENT); 4], "{mark:?}");
+    }
+    assert_eq!(broker.statuses(asked, MARK).await, [None; 4]);
+}
+
+#[tokio::test]
+async fn line_43_each_refusal_of_a_reference_has_its_status_and_reason() {
+    let mut scene = Scene::start().await;
+    let broker = scene.broker(LEAD).await;
+    let invalid = refusal(INVALID_ARGUMENT, "WORKLOAD_REFERENCE_INVALID");
+    let own = WorkloadPidReference { pid: scene.sleeper.pid() }.encode_to_vec();
+    for (what, reference) in [
+        ("none", None),
+        ("an empty one", Some(WorkloadReference { reference: None })),
+        ("no process", process(0)),
+        ("a negative one", process(-1)),
+        ("no message", packed(PID_REFERENCE, vec![0xff])),
+        ("an unknown type", packed("type.googleapis.com/example.Reference", own.clone())),
+        ("an object of Kubernetes", packed("type.googleapis.com/spiffe.broker.KubernetesObjectReference", Vec::new())),
+        ("a type without a domain", packed("spiffe.broker.WorkloadPIDReference", own)),
+    ] {
+        assert_eq!(broker.refused(reference.clone()).await, invalid, "{what}");
+        assert_eq!(broker.statuses(reference, MARK).await, [Some(INVALID_ARGUMENT); 4], "{what}");
+    }
+    let asked = process(scene.sleeper.pid());
+    assert_eq!(broker.refused(asked.clone()).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"), "it is nobody");
+    scene.world.register_program(SLEEPER, scene.sleeper.0.id()).await;
+    assert_eq!(broker.statuses(asked.clone(), MARK).await, [None; 4]);
+    let another = FetchJwtsvidRequest { spiffe_id: spiffe(WORKER).to_string(), ..jwt_of(scene.sleeper.pid()) };
+    let another = reason(&mut broker.call("FetchJWTSVID", &another, MARK).await).await;
+    assert_eq!(another, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"));
+    scene.sleeper.end();
+    assert_eq!(broker.refused(asked).await, refusal(NOT_FOUND, "WORKLOAD_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn line_44_the_server_looks_itself_and_stops_with_the_workload() {
+    let mut scene = Scene::with_sleeper().await;
+    let engine = Arc::clone(&scene.world.engine);
+    let broker = scene.broker(LEAD).await;
+    let mut stream = broker.call("SubscribeToX509SVID", &x509_of(scene.sleeper.pid()), MARK).await;
+    let mut bundles = broker
+        .call("SubscribeToX509Bundles", &SubscribeToX509BundlesRequest { reference: process(scene.sleeper.pid()) }, MARK)
+        .await;
+    let first: SubscribeToX509svidResponse = stream.next().await.unwrap();
+    let _: SubscribeToX509BundlesResponse = bundles.next().await.unwrap();
+    let chain = [first.svids[0].x509_svid.as_slice()];
+    let workload = engine.authenticate_certificate(&chain).unwrap();
+    assert_eq!(workload.identity, spiffe(SLEEPER));
+    let instance = engine.instance(workload.instance).unwrap();
+    assert_eq!(i32::try_from(instance.attestation.pid).unwrap(), scene.sleeper.pid());
+    let own = engine.current_x509_svid(&instance).await.unwrap();
+    assert_ne!(own.issued.lease, workload.lease, "what the broker holds is a credential of its own");
+    let again: SubscribeToX509svidResponse = broker.ask("SubscribeToX509SVID", &x509_of(scene.sleeper.pid())).await.unwrap();
+    assert_eq!(again.svids[0].x509_svid, first.svids[0].x509_svid);
+
+    scene.sleeper.end();
+    engine.tick().await.unwrap();
+    assert_eq!(reason(&mut stream).await, refusal(NOT_FOUND, "WORKLOAD_NOT_FOUND"));
+    assert_eq!(reason(&mut bundles).await, refusal(NOT_FOUND, "WORKLOAD_NOT_FOUND"));
+    assert!(engine.authenticate_certificate(&chain).is_err());
+}
+
+/// A process number is nothing to a broker that is no process of this host.
+#[tokio::test]
+async fn line_44_process_numbers_do_not_cross_hosts() {
+    let scene = Scene::with_sleeper().await;
+    let engine = &scene.world.engine;
+    let selectors = BTreeSet::from([format!("unix:name:{LEAD}").parse().unwrap()]);
+    let until = Some(engine.now().plus(Ttl::from_minutes(60)));
+    let remote = Observed(Attestation { method: "oidc".into(), pid: 0, started: 0, selectors, until, node: None });
+    let remote = engine.attest(remote, None).await.unwrap();
+    let broker = scene.broker_of(&remote).await;
+    let invalid = refusal(INVALID_ARGUMENT, "WORKLOAD_REFERENCE_INVALID");
+    assert_eq!(broker.refused(process(scene.sleeper.pid())).await, invalid);
+}
+
+/// INVARIANT (I4 revocation is monotone): of the workload, and of the broker.
+#[tokio::test]
+async fn line_44_a_revocation_of_either_ends_the_streams() {
+    for (revoked, code) in [(SLEEPER, PERMISSION_DENIED), (LEAD, UNAUTHENTICATED)] {
+        let scene = Scene::with_sleeper().await;
+        let broker = scene.broker(LEAD).await;
+        let mut stream = broker.call("SubscribeToX509SVID", &x509_of(scene.sleeper.pid()), MARK).await;
+        let _: SubscribeToX509svidResponse = stream.next().await.unwrap();
+        scene.world.engine.revoke(&scene.world.admin, Target::Identity(spiffe(revoked)), "test").await.unwrap();
+        assert_eq!(stream.next::<SubscribeToX509svidResponse>().await.err(), Some(code), "{revoked}");
+        assert_eq!(broker.statuses(process(scene.sleeper.pid()), MARK).await, [Some(code); 4], "{revoked}");
+    }
+}
+
+#[tokio::test]
+async fn line_45_the_four_calls_of_the_standard_and_no_other() {
+    assert_eq!(api_server::SERVICE_NAME, "spiffe.broker.API");
+    let scene = Scene::with_sleeper().await;
+    let (engine, pid) = (&scene.world.engine, scene.sleeper.pid());
+    let broker = scene.broker(LEAD).await;
+    let set = engine.authorities();
+    let (domain, roots) = ("spiffe://example.org", set.bundle().x509_authorities.concat());
+
+    let x509: SubscribeToX509svidResponse = broker.ask("SubscribeToX509SVID", &x509_of(pid)).await.unwrap();
+    assert_eq!((x509.svids.len(), &x509.svids[0].spiffe_id), (1, &spiffe(SLEEPER).to_string()));
+    assert!(!x509.svids[0].x509_svid_key.is_empty());
+    assert_eq!(x509.svids[0].bundle, roots);
+    let asked = SubscribeToX509BundlesRequest { reference: process(pid) };
+    let bundles: SubscribeToX509BundlesResponse = broker.ask("SubscribeToX509Bundles", &asked).await.unwrap();
+    assert_eq!(bundles.bundles[domain], roots);
+    let asked = SubscribeToJwtBundlesRequest { reference: process(pid) };
+    let bundles: SubscribeToJwtBundlesResponse = broker.ask("SubscribeToJWTBundles", &asked).await.unwrap();
+    let jwks: serde_json::Value = serde_json::from_slice(&bundles.bundles[domain]).unwrap();
+    assert_eq!(jwks["keys"][0]["use"], "jwt-svid");
+
+    let jwt: FetchJwtsvidResponse = broker.ask("FetchJWTSVID", &jwt_of(pid)).await.unwrap();
+    let verified = verify_jwt_svid(&jwt.svids[0].svid, set.bundle(), Some(AUDIENCE), engine.now()).unwrap();
+    assert_eq!(verified.id, spiffe(SLEEPER));
+    let nobody = FetchJwtsvidRequest { audience: Vec::new(), ..jwt_of(pid) };
+    assert_eq!(broker.ask::<FetchJwtsvidResponse>("FetchJWTSVID", &nobody).await.err(), Some(INVALID_ARGUMENT));
+    assert_eq!(broker.ask::<FetchJwtsvidResponse>("FetchEverything", &jwt_of(pid)).await.err(), Some(UNIMPLEMENTED));
+}
