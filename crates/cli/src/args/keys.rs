@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Subcommand};
 pub enum KeysCommand {
     /// Seal the state directory's keys under a key in a file, an HSM or a TPM; or hand them to another one.
     #[command(
-        after_help = "Nothing may run on the directory. One that is not there yet is made, and its keys are never in clear.\n\nExamples:\n  (umask 077 && head -c 32 /dev/urandom > /mnt/usb/marque.key)\n  marque keys seal --static /mnt/usb/marque.key\n  marque keys seal --pkcs11 /usr/lib/softhsm/libsofthsm2.so --token marque --key seal --pin-file /etc/marque/pin"
+        after_help = "Nothing may run on the directory. One that is not there yet is made, and its keys are never in\nclear.\n\nExamples:\n  (umask 077 && head -c 32 /dev/urandom > /mnt/usb/marque.key)\n  marque keys seal --static /mnt/usb/marque.key\n  marque keys seal --pkcs11 /usr/lib/softhsm/libsofthsm2.so --token marque --key seal \\\n      --pin-file /etc/marque/pin"
     )]
     Seal(SealArgs),
     /// Show which files are sealed, and by what.
