@@ -1,5 +1,7 @@
 //! Signatures with a key on a curve (FIPS 186-5).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use sha2::{Digest as _, Sha256, Sha384};
@@ -45,12 +47,14 @@ impl EcCurve {
 }
 
 /// A private key in a token, and its public point.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct EcKey {
     token: Token,
     label: String,
     curve: EcCurve,
     point: Vec<u8>,
+    /// Once the PIN was refused, it is not shown again: whoever asks for signatures asks again, and tokens lock.
+    shut_out: AtomicBool,
 }
 
 impl Token {
@@ -72,7 +76,7 @@ impl Token {
         })?;
         let curve = EcCurve::of(&parameters).ok_or(DeviceError::Answer("the key is neither on P-256 nor on P-384"))?;
         let point = uncompressed(curve, &point).ok_or(DeviceError::Answer("the key's point is not an uncompressed one"))?;
-        Ok(EcKey { token: self.clone(), label: label.to_owned(), curve, point: point.to_vec() })
+        Ok(EcKey { token: self.clone(), label: label.to_owned(), curve, point: point.to_vec(), shut_out: AtomicBool::new(false) })
     }
 }
 
@@ -89,11 +93,18 @@ impl EcKey {
 
     /// ECDSA over `message` with the curve's hash: r and s, each as long as a coordinate.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        if self.shut_out.load(Ordering::Acquire) {
+            return Err(DeviceError::Pin { why: "it is not tried again before a restart".to_owned() });
+        }
         let digest = self.curve.digest(message);
-        let signature = self.token.call(|session| {
+        let signed = self.token.call(|session| {
             let private = find(session, ObjectClass::PRIVATE_KEY, EC, &self.label)?;
             session.sign(&Mechanism::Ecdsa, private, &digest).map_err(DeviceError::refused("sign"))
-        })?;
+        });
+        if matches!(signed, Err(DeviceError::Pin { .. })) {
+            self.shut_out.store(true, Ordering::Release);
+        }
+        let signature = signed?;
         if signature.len() == 2 * self.curve.octets() {
             Ok(signature)
         } else {
