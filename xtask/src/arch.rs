@@ -122,6 +122,11 @@ fn outside(from: &str, from_room: Room, to: &str, dev: bool) -> Result<(), Strin
     if to == "rusqlite" && !matches!(from, "marque-store" | "marque") {
         return Err(format!("`{from}` imports `{to}`: only `marque-store` knows SQLite; add a query to its views"));
     }
+    if to == "cryptoki" && from != "marque-pkcs11" {
+        return Err(format!(
+            "`{from}` imports `{to}`: only `marque-pkcs11` loads modules of devices; ask it for a signature or a key"
+        ));
+    }
     Ok(())
 }
 
@@ -209,9 +214,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("marque-store", &["marque-core", "marque-ledger"]),
     ("marque-trace", &[]),
     ("marque-export", &["marque-core"]),
+    ("marque-pkcs11", &[]),
     (
         "marque-engine",
-        &["marque-core", "marque-policy", "marque-ledger", "marque-svid", "marque-store", "marque-trace", "marque-export"],
+        &[
+            "marque-core",
+            "marque-policy",
+            "marque-ledger",
+            "marque-svid",
+            "marque-store",
+            "marque-trace",
+            "marque-export",
+            "marque-pkcs11",
+        ],
     ),
     ("marque-gateway", &["marque-core", "marque-engine"]),
     ("marque-server", &["marque-core", "marque-engine"]),
@@ -260,6 +275,7 @@ mod tests {
         assert!(foreign("marque-core", "serde") && !foreign("marque-core", "tokio"));
         assert!(foreign("marque-policy", "cedar-policy") && !foreign("marque-engine", "cedar-policy-core"));
         assert!(foreign("marque-store", "rusqlite") && foreign("marque", "rusqlite") && !foreign("marque-engine", "rusqlite"));
+        assert!(foreign("marque-pkcs11", "cryptoki") && !foreign("marque-engine", "cryptoki"));
         assert!(outside("marque-core", Room::Crates, "proptest", true).is_ok());
         assert!(outside("marque-fuzz", Room::Testing, "cedar-policy", false).is_ok());
     }

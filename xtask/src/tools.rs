@@ -123,6 +123,14 @@ pub fn e2e(workspace: &Workspace) -> Result<Cargo, String> {
     // Nodes live in network namespaces of their own there.
     program("ip", "iproute2")?;
     program("git", "git")?;
+    // Devices that keep keys: SoftHSM, and a TPM in software.
+    program("softhsm2-util", "softhsm2")?;
+    program("pkcs11-tool", "opensc")?;
+    program("openssl", "openssl")?;
+    program("swtpm", "swtpm")?;
+    program("tpm2_dictionarylockout", "tpm2-tools")?;
+    library("pkcs11/libtpm2_pkcs11.so", "libtpm2-pkcs11-1")?;
+    library("libtss2-tcti-swtpm.so.0", "libtss2-tcti-swtpm0")?;
     let binary = workspace.build_marque()?;
     Ok(Cargo::new(workspace, &["test", "--package", "marque-e2e"]).env("MARQUE_BIN", binary))
 }
@@ -193,6 +201,20 @@ pub fn program(name: &str, package: &str) -> Result<(), String> {
     }
     apt_install(package)?;
     if on_path(name) { Ok(()) } else { Err(format!("`{name}` is still missing after installing `{package}`")) }
+}
+
+/// Makes sure that a shared library is below `/usr/lib`, or below one of its architectures; as root on a Debian, by installing
+/// the package that has it.
+fn library(name: &str, package: &str) -> Result<(), String> {
+    let is_there = || {
+        let folders = entries(Path::new("/usr/lib")).unwrap_or_default();
+        folders.into_iter().chain([PathBuf::from("/usr/lib")]).any(|folder| folder.join(name).is_file())
+    };
+    if is_there() {
+        return Ok(());
+    }
+    apt_install(package)?;
+    if is_there() { Ok(()) } else { Err(format!("`{name}` is still missing after installing `{package}`")) }
 }
 
 /// What is in a folder.

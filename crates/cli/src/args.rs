@@ -1,6 +1,7 @@
 //! The command line.
 
 mod evidence;
+mod keys;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use marque_engine::ExportFormat;
 use marque_ledger::Verifier;
 
 pub use self::evidence::{AttestArgs, EraseArgs, PruneArgs, ReceiptCommand, ReceiptGet, ReceiptVerify, VerifyArgs};
+pub use self::keys::{KeysCommand, SealArgs};
 
 /// Govern what software agents do: identities, tasks, decisions, and a record that outsiders can verify.
 #[derive(Debug, Parser)]
@@ -156,6 +158,9 @@ pub enum Command {
     /// The trust domain's signing keys: list, prepare, activate, taint, revoke.
     #[command(subcommand)]
     Authority(AuthorityCommand),
+    /// How the keys are kept on the disk: seal them, show.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Nodes, other hosts on which the Workload API is served: let them join, list, ban; and be one.
     #[command(subcommand)]
     Node(crate::commands::NodeCommand),

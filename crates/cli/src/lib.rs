@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod device;
 mod experimental;
 mod exports;
 mod failure;

@@ -9,6 +9,7 @@ use marque_engine::{Bundle, EndpointUrl, Engine, IssuerUrl, Profile, Relationshi
 use marque_server::federation;
 use serde::{Deserialize, Deserializer};
 
+use crate::device::Pkcs11Config;
 use crate::failure::{Failure, Result};
 
 /// `[authority]`: how long the trust domain's signing keys live, and who signs its CAs.
@@ -30,19 +31,21 @@ pub struct AuthorityConfig {
     /// How long a key is published before it is used. Default: 25 minutes.
     #[serde(deserialize_with = "ttl")]
     pub publish_ahead: Option<Ttl>,
-    /// An upstream CA that signs the trust domain's CAs: a PEM file with its key, and one with its certificate and those
-    /// above it.
+    /// An upstream CA that signs the trust domain's CAs: a PEM file with its certificate and those above it, and its key in
+    /// another one or in a device.
     pub upstream: Option<UpstreamConfig>,
 }
 
-/// `[authority.upstream]`: an upstream CA on disk.
+/// `[authority.upstream]`: an upstream CA, its key on disk or in a device.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// The CA's certificate and those between it and a root, PEM, the CA's first.
     pub certificate: PathBuf,
     /// The CA's private key, PKCS#8 in PEM, in a file that only its owner reads.
-    pub key: PathBuf,
+    pub key: Option<PathBuf>,
+    /// The device that keeps the CA's private key, on P-256 or P-384; instead of `key`.
+    pub pkcs11: Option<Pkcs11Config>,
     /// The roots, PEM; without it, the last certificate of `certificate`.
     pub roots: Option<PathBuf>,
 }
@@ -89,14 +92,19 @@ impl AuthorityConfig {
 
     /// The upstream CA.
     pub fn upstream(&self) -> Result<Option<Arc<UpstreamCa>>> {
-        let Some(files) = &self.upstream else { return Ok(None) };
-        private(&files.key)?;
+        let Some(config) = &self.upstream else { return Ok(None) };
         let text = |path: &Path| Ok::<_, Failure>(String::from_utf8_lossy(&read(path)?).into_owned());
-        let (certificate, key) = (text(&files.certificate)?, zeroize::Zeroizing::new(text(&files.key)?));
-        let roots = files.roots.as_deref().map(text).transpose()?;
-        let ca = UpstreamCa::from_pem(&certificate, &key, roots.as_deref())
-            .map_err(|e| Failure::input(format!("[authority.upstream]: {e}")))?;
-        Ok(Some(Arc::new(ca)))
+        let certificate = text(&config.certificate)?;
+        let roots = config.roots.as_deref().map(text).transpose()?;
+        let ca = match (&config.key, &config.pkcs11) {
+            (Some(key), None) => {
+                private(key)?;
+                UpstreamCa::from_pem(&certificate, &zeroize::Zeroizing::new(text(key)?), roots.as_deref())
+            }
+            (None, Some(device)) => UpstreamCa::with_key(&certificate, device.upstream_key()?, roots.as_deref()),
+            _ => return Err(Failure::input("[authority.upstream]: one of `key` and `pkcs11` is needed")),
+        };
+        Ok(Some(Arc::new(ca.map_err(|e| Failure::input(format!("[authority.upstream]: {e}")))?)))
     }
 }
 

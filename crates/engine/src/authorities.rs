@@ -123,7 +123,7 @@ impl Engine {
     /// The file first, then the log, then the keys: what issues has been published, and what was published is kept.
     async fn change_keys(&self, by: By, next: AuthoritySet, steps: Vec<Step>, why: &str) -> Result<()> {
         let bytes = Zeroizing::new(serde_json::to_vec_pretty(&next.to_stored())?);
-        self.dir.write(crate::keys::AUTHORITY_FILE, &bytes)?;
+        self.dir.write_secret(crate::keys::AUTHORITY_FILE, &bytes)?;
         let sequence = next.bundle().sequence;
         let why: String = why.chars().take(500).collect();
         let body = |step: &Step| {

@@ -1,4 +1,4 @@
-//! The trust domain's keys, in private files of the state directory.
+//! The trust domain's keys, in private files of the state directory, sealed where that is asked for.
 
 use marque_core::id::ObserverId;
 use marque_core::spiffe::TrustDomain;
@@ -20,7 +20,7 @@ const OBSERVER_FILE: &str = "observer";
 /// The signing keys, read or made.
 pub(crate) fn authorities(dir: &StateDir, trust_domain: &TrustDomain, options: &Options, now: Timestamp) -> Result<AuthoritySet> {
     let policy = &options.rotation;
-    if let Some(bytes) = dir.read(AUTHORITY_FILE)?.map(Zeroizing::new) {
+    if let Some(bytes) = dir.read_secret(AUTHORITY_FILE)? {
         let set = AuthoritySet::from_json(&bytes, &SoftwareKeys, policy)?;
         if set.trust_domain() != trust_domain {
             return Err(EngineError::Invalid(format!(
@@ -34,7 +34,7 @@ pub(crate) fn authorities(dir: &StateDir, trust_domain: &TrustDomain, options: &
     let rotation = Rotation { now, policy, keys: &SoftwareKeys, upstream: options.upstream.as_deref() };
     let set = AuthoritySet::new(trust_domain, &rotation)?;
     let bytes = Zeroizing::new(serde_json::to_vec_pretty(&set.to_stored())?);
-    dir.write(AUTHORITY_FILE, &bytes)?;
+    dir.write_secret(AUTHORITY_FILE, &bytes)?;
     Ok(set)
 }
 
@@ -72,13 +72,13 @@ pub(crate) fn observer(dir: &StateDir, env: &Env, now: Timestamp) -> Result<Obse
 
 /// 32 random bytes in a private file, read or made.
 pub(crate) fn secret(dir: &StateDir, env: &Env, file: &str) -> Result<Zeroizing<[u8; 32]>> {
-    if let Some(bytes) = dir.read(file)?.map(Zeroizing::new) {
+    if let Some(bytes) = dir.read_secret(file)? {
         let key = bytes.as_slice().try_into().map_err(|_| EngineError::Invalid(format!("`{file}` has not 32 bytes")))?;
         return Ok(Zeroizing::new(key));
     }
     let mut key = Zeroizing::new([0; 32]);
     env.entropy.fill(key.as_mut_slice());
-    dir.write(file, key.as_slice())?;
+    dir.write_secret(file, key.as_slice())?;
     Ok(key)
 }
 

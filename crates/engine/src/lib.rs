@@ -32,6 +32,7 @@ mod receipt;
 mod refusals;
 mod retention;
 mod revoke;
+mod seal;
 mod secrets;
 mod serving;
 mod svids;
@@ -66,6 +67,7 @@ pub use query::{
 pub use receipt::{RECEIPT_INTERVAL, Receipt, ReceiptOf};
 pub use retention::{PruneRequest, Pruning, Retention, SHORTEST_RETENTION};
 pub use revoke::Revoked;
+pub use seal::{seal_keys, seals_of, token};
 pub use secrets::InjectedSecret;
 pub use serving::{Identified, NodeSight, NodeSync};
 pub use svids::HeldX509;
@@ -78,13 +80,16 @@ pub use witness::{
 
 pub use marque_core::state::State;
 pub use marque_ledger::MAX_ADD_CHECKPOINT_SIZE;
+pub use marque_pkcs11::{EcCurve, EcKey};
 pub use marque_policy::{Access, PolicyError};
 pub use marque_store::published::{Published, Served};
+pub use marque_store::seal::{SealMethod, Seals};
 pub use marque_store::vault::Opening;
 pub use marque_store::views::{HeldElevation, RecordRow, TaskRow};
 pub use marque_svid::oidc::IssuerUrl;
 pub use marque_svid::wit::WIT_SVID_REVISION;
 pub use marque_svid::x509pop::{Answer as PopAnswer, Challenge as PopChallenge, PopKey, PopVerifier};
 pub use marque_svid::{
-    AuthorityId, Bundle, BundleSet, EndpointUrl, KeyKind, Profile, Relationship, RotationPolicy, SecretText, UpstreamCa, X509Svid,
+    AuthorityId, Bundle, BundleSet, Curve, EndpointUrl, KeyKind, Profile, Relationship, RotationPolicy, SecretText, SvidError,
+    UpstreamCa, UpstreamKey, X509Svid,
 };

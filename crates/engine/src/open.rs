@@ -36,6 +36,7 @@ use crate::observe::Observer;
 use crate::oidc::Issuers;
 use crate::refusals::Refusals;
 use crate::retention::Retention;
+use crate::seal::open_dir;
 use crate::svids::Svids;
 use crate::witness::Witnesses;
 
@@ -118,7 +119,7 @@ pub struct Engine {
 impl Engine {
     /// Opens the directory, makes what is missing, and replays what is there.
     pub async fn open(root: &Path, env: Env, options: Options) -> Result<Arc<Self>> {
-        let dir = StateDir::lock(root)?;
+        let dir = open_dir(root)?;
         let trust_domain = match dir.read(TRUST_DOMAIN_FILE)? {
             Some(bytes) => String::from_utf8_lossy(&bytes).trim().parse()?,
             None => {

@@ -1,7 +1,6 @@
-//! Secrets for upstreams: stored in private files, given to the gateway, never to an agent.
+//! Secrets for upstreams: stored in private files, sealed as the keys are, given to the gateway, never to an agent.
 
 use secrecy::{ExposeSecret as _, SecretString};
-use zeroize::Zeroizing;
 
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
@@ -24,12 +23,12 @@ impl Engine {
         if value.is_empty() || value.chars().any(char::is_control) {
             return Err(EngineError::Invalid("a secret is one line of text that is not empty".into()));
         }
-        Ok(self.dir.write(&path(name)?, value.as_bytes())?)
+        Ok(self.dir.write_secret(&path(name)?, value.as_bytes())?)
     }
 
     /// A stored secret.
     pub fn secret(&self, name: &str) -> Result<InjectedSecret> {
-        let bytes = self.dir.read(&path(name)?)?.map(Zeroizing::new).ok_or_else(|| EngineError::not_found("secret", name))?;
+        let bytes = self.dir.read_secret(&path(name)?)?.ok_or_else(|| EngineError::not_found("secret", name))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| EngineError::Invalid(format!("secret `{name}` is not text")))?;
         Ok(InjectedSecret(SecretString::from(text.to_owned())))
     }

@@ -60,6 +60,26 @@ pub enum StoreError {
     /// The views.
     #[error("the views (`views.db`) cannot be used")]
     Views(#[from] rusqlite::Error),
+    /// A file with a secret that others can read.
+    #[error("`{}` can be read by others: chmod 600 it", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The secret files of a directory cannot be sealed or unsealed.
+    #[error("{what}")]
+    Seal {
+        /// What is wrong.
+        what: String,
+    },
+    /// Who keeps the key of the secret files did not give it.
+    #[error("{what}")]
+    Keeper {
+        /// What failed.
+        what: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// An event that does not serialize.
     #[error("cannot encode an event")]
     Encode(#[source] serde_json::Error),
@@ -81,7 +101,7 @@ impl StoreError {
 }
 
 /// The result of this crate.
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The whole chain of an error in one line.
 pub(crate) fn describe(error: &dyn std::error::Error) -> String {

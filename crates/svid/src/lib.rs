@@ -51,5 +51,5 @@ pub use set::{
 pub use stored::{SecretText, StoredAuthority};
 pub use token::{AT_JWT_TYP, Actor, Confirmation, TaskClaims};
 pub use token_key::JwtSvidRequest;
-pub use upstream::UpstreamCa;
+pub use upstream::{UpstreamCa, UpstreamKey};
 pub use x509::{VerifiedX509Svid, thumbprint, thumbprint_b64url, verify_x509_svid};

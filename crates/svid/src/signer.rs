@@ -61,9 +61,9 @@ pub(crate) fn kid(key: &dyn SigningBackend) -> String {
     kid
 }
 
-/// A signature of r and s as a DER sequence of two integers (RFC 3279 §2.2.3).
-pub(crate) fn der_signature(signature: &[u8; 64]) -> Vec<u8> {
-    let (r, s) = signature.split_at(32);
+/// A signature of r and s, of at most 48 octets each, as a DER sequence of two integers (RFC 3279 §2.2.3).
+pub(crate) fn der_signature(signature: &[u8]) -> Vec<u8> {
+    let (r, s) = signature.split_at(signature.len() / 2);
     let (r, s) = (der_integer(r), der_integer(s));
     [&[0x30, short(r.len() + s.len())], r.as_slice(), s.as_slice()].concat()
 }
@@ -74,7 +74,7 @@ fn der_integer(octets: &[u8]) -> Vec<u8> {
     [&[0x02, short(sign.len() + digits.len())], sign, digits].concat()
 }
 
-/// A length below 128 (X.690 §8.1.3.4); two integers of 33 octets need 70.
+/// A length below 128 (X.690 §8.1.3.4); two integers of 49 octets need 102.
 fn short(length: usize) -> u8 {
     u8::try_from(length).unwrap_or(u8::MAX)
 }
@@ -93,5 +93,6 @@ mod tests {
         assert_eq!(der[5..9], [2, 33, 0, 0x80]);
         assert_eq!(der_signature(&[0; 64]), [0x30, 6, 2, 1, 0, 2, 1, 0]);
         assert_eq!(der_signature(&[0xff; 64]).len(), 72);
+        assert_eq!(der_signature(&[0xff; 96])[..4], [0x30, 102, 2, 49]);
     }
 }

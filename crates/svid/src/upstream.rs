@@ -1,11 +1,15 @@
 //! A CA above ours: its key and chain come from outside, and relying parties trust its roots.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
 use marque_core::spiffe::TrustDomain;
 use marque_core::time::{Timestamp, Ttl};
-use rcgen::{CertificateParams, DistinguishedName, Issuer, KeyIdMethod, KeyPair, PublicKeyData, SigningKey};
+use rcgen::{
+    CertificateParams, DistinguishedName, Issuer, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PublicKeyData, SignatureAlgorithm, SigningKey,
+};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::pem::Pem;
@@ -13,9 +17,10 @@ use x509_parser::pem::Pem;
 use crate::bundle::Bundle;
 use crate::ca::Above;
 use crate::error::{Result, SvidError};
+use crate::jwk::Curve;
 use crate::keys::SigningBackend;
 use crate::path::{self, SignatureScheme, check_signer_usage, is_issued_by, parse};
-use crate::signer::Signer;
+use crate::signer::der_signature;
 use crate::validity::Validity;
 use crate::x509::verify_path;
 
@@ -23,15 +28,55 @@ use crate::x509::verify_path;
 ///
 /// What it signs is served with the certificates between it and its roots; the bundle holds the roots.
 pub struct UpstreamCa {
-    key: UpstreamKey,
+    key: Key,
     certificate: Vec<u8>,
     above: Above,
     validity: Validity,
 }
 
-enum UpstreamKey {
+/// The private key of an upstream CA, on P-256 or P-384, that a device keeps.
+///
+/// Curve and point never change. Signing may be slow, and may fail: our CA is then not made, and asked for again later.
+/// `Debug` must show no secret.
+pub trait UpstreamKey: fmt::Debug + Send + Sync {
+    /// The curve: P-256 or P-384.
+    fn curve(&self) -> Curve;
+
+    /// The public point, uncompressed: `04`, x, y (SEC 1 §2.3.3).
+    fn point(&self) -> &[u8];
+
+    /// ECDSA over `message`, with SHA-256 on P-256 and SHA-384 on P-384: r and s, each as long as a coordinate.
+    fn sign_raw(&self, message: &[u8]) -> Result<Vec<u8>>;
+}
+
+impl<K: SigningBackend> UpstreamKey for K {
+    fn curve(&self) -> Curve {
+        Curve::P256
+    }
+
+    fn point(&self) -> &[u8] {
+        self.public_point()
+    }
+
+    fn sign_raw(&self, message: &[u8]) -> Result<Vec<u8>> {
+        Ok(self.sign(message)?.to_vec())
+    }
+}
+
+enum Key {
     Here(KeyPair),
-    Elsewhere(Arc<dyn SigningBackend>),
+    Elsewhere(Elsewhere),
+}
+
+struct Elsewhere {
+    key: Arc<dyn UpstreamKey>,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+/// A device's key as rcgen knows keys. What made a signature fail is kept, for rcgen's own error does not say.
+struct Signer<'k> {
+    key: &'k Elsewhere,
+    failure: RefCell<Option<SvidError>>,
 }
 
 impl UpstreamCa {
@@ -39,15 +84,20 @@ impl UpstreamCa {
     /// the last of the chain is the root.
     pub fn from_pem(chain: &str, key: &str, roots: Option<&str>) -> Result<Self> {
         let key = KeyPair::from_pem(key).map_err(|_| SvidError::Upstream("its private key cannot be read"))?;
-        Self::new(chain, UpstreamKey::Here(key), roots)
+        Self::new(chain, Key::Here(key), roots)
     }
 
     /// As [`UpstreamCa::from_pem`] for a key that a device keeps (RFC 7468).
-    pub fn with_backend(chain: &str, key: Arc<dyn SigningBackend>, roots: Option<&str>) -> Result<Self> {
-        Self::new(chain, UpstreamKey::Elsewhere(key), roots)
+    pub fn with_key(chain: &str, key: Arc<dyn UpstreamKey>, roots: Option<&str>) -> Result<Self> {
+        let algorithm = match key.curve() {
+            Curve::P256 => &PKCS_ECDSA_P256_SHA256,
+            Curve::P384 => &PKCS_ECDSA_P384_SHA384,
+            Curve::P521 => return Err(SvidError::Upstream("its key is neither on P-256 nor on P-384")),
+        };
+        Self::new(chain, Key::Elsewhere(Elsewhere { key, algorithm }), roots)
     }
 
-    fn new(chain: &str, key: UpstreamKey, roots: Option<&str>) -> Result<Self> {
+    fn new(chain: &str, key: Key, roots: Option<&str>) -> Result<Self> {
         let chain = certificates(chain)?;
         let certificate = chain.first().cloned().ok_or(SvidError::Upstream("it has no certificate"))?;
         if parse(&certificate)?.public_key().subject_public_key.data != key.public() {
@@ -78,10 +128,11 @@ impl UpstreamCa {
             None => params.use_authority_key_identifier_extension = false,
         }
         let nameless = match &self.key {
-            UpstreamKey::Here(pair) => params.signed_by(key, &Issuer::new(issuer, pair))?,
-            UpstreamKey::Elsewhere(backend) => {
-                let signer = Signer::new(&**backend);
-                params.signed_by(key, &Issuer::new(issuer, &signer)).map_err(|error| signer.cause(error))?
+            Key::Here(pair) => params.signed_by(key, &Issuer::new(issuer, pair))?,
+            Key::Elsewhere(device) => {
+                let signer = Signer { key: device, failure: RefCell::new(None) };
+                let signed = params.signed_by(key, &Issuer::new(issuer, &signer));
+                signed.map_err(|error| signer.failure.take().unwrap_or(SvidError::Build(error)))?
             }
         };
         self.named(nameless.der(), certificate.subject().as_raw())
@@ -115,19 +166,38 @@ impl UpstreamCa {
     }
 }
 
-impl UpstreamKey {
+impl Key {
     fn public(&self) -> &[u8] {
         match self {
             Self::Here(pair) => pair.public_key_raw(),
-            Self::Elsewhere(backend) => backend.public_point(),
+            Self::Elsewhere(device) => device.key.point(),
         }
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         match self {
             Self::Here(pair) => Ok(SigningKey::sign(pair, message)?),
-            Self::Elsewhere(backend) => Ok(crate::signer::der_signature(&backend.sign(message)?)),
+            Self::Elsewhere(device) => Ok(der_signature(&device.key.sign_raw(message)?)),
         }
+    }
+}
+
+impl PublicKeyData for Signer<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.key.point()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.key.algorithm
+    }
+}
+
+impl SigningKey for Signer<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key.key.sign_raw(message).map(|signature| der_signature(&signature)).map_err(|error| {
+            self.failure.replace(Some(error));
+            rcgen::Error::RemoteKeyError
+        })
     }
 }
 

@@ -23,7 +23,7 @@ fn ca(name: &str, uri: Option<&str>, path: BasicConstraints) -> CertificateParam
     params
 }
 
-fn key(algorithm: &'static rcgen::SignatureAlgorithm) -> KeyPair {
+fn key(algorithm: &'static SignatureAlgorithm) -> KeyPair {
     KeyPair::generate_for(algorithm).unwrap()
 }
 
@@ -34,7 +34,7 @@ struct Pki {
     key: String,
 }
 
-fn pki(algorithm: &'static rcgen::SignatureAlgorithm, params: CertificateParams) -> Pki {
+fn pki(algorithm: &'static SignatureAlgorithm, params: CertificateParams) -> Pki {
     let root_params = ca("root", None, BasicConstraints::Unconstrained);
     let root = CertifiedIssuer::self_signed(root_params, key(&PKCS_ECDSA_P384_SHA384)).unwrap();
     let middle_key = key(algorithm);
@@ -109,6 +109,51 @@ fn a_revoked_ca_below_a_shared_root() {
     assert!(verify_x509_svid(&chain(&issue(&after)), after.bundle(), NOW).is_ok());
 }
 
+/// A key on P-384 that a device keeps, which may not answer.
+#[derive(Debug)]
+struct Device {
+    pair: aws_lc_rs::signature::EcdsaKeyPair,
+    answers: bool,
+}
+
+impl UpstreamKey for Device {
+    fn curve(&self) -> Curve {
+        Curve::P384
+    }
+
+    fn point(&self) -> &[u8] {
+        use aws_lc_rs::signature::KeyPair as _;
+        self.pair.public_key().as_ref()
+    }
+
+    fn sign_raw(&self, message: &[u8]) -> Result<Vec<u8>> {
+        if !self.answers {
+            return Err(SvidError::Backend("the token is gone".into()));
+        }
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        Ok(self.pair.sign(&random, message).map_err(|_| SvidError::Key)?.as_ref().to_vec())
+    }
+}
+
+/// The device signs as a key on disk would; while it does not answer, no CA is made, and the cause is told.
+#[test]
+fn a_device_keeps_the_key() {
+    let pki = pki(&PKCS_ECDSA_P384_SHA384, ca("middle", None, BasicConstraints::Unconstrained));
+    let der = Pem::iter_from_buffer(pki.key.as_bytes()).next().unwrap().unwrap().contents;
+    let algorithm = &aws_lc_rs::signature::ECDSA_P384_SHA384_FIXED_SIGNING;
+    let device = |answers| {
+        let pair = aws_lc_rs::signature::EcdsaKeyPair::from_pkcs8(algorithm, &der).unwrap();
+        UpstreamCa::with_key(&pki.chain, Arc::new(Device { pair, answers }), Some(&pki.root)).unwrap()
+    };
+    let good = set(&device(true)).unwrap();
+    let svid = issue(&good);
+    assert_eq!(svid.chain.len(), 3);
+    assert_eq!(verify_x509_svid(&chain(&svid), good.bundle(), NOW).unwrap().id, svid.id);
+    assert!(matches!(set(&device(false)), Err(SvidError::Backend(cause)) if cause.to_string() == "the token is gone"));
+    let other = UpstreamCa::with_key(&pki.chain, Arc::new(P256Key::generate().unwrap()), Some(&pki.root));
+    assert!(matches!(other, Err(SvidError::Upstream("its certificate is of another key"))));
+}
+
 /// `DC=example, DC=org`: two attributes of one kind in the name of the upstream CA.
 #[test]
 fn names_are_kept_byte_for_byte() {
@@ -117,7 +162,7 @@ fn names_are_kept_byte_for_byte() {
     let dc = DnType::CustomDnType(vec![0, 9, 2342, 19200300, 100, 1, 25]);
     params.distinguished_name.push(dc.clone(), "example");
     params.distinguished_name.push(DnType::CustomDnType(vec![0, 9, 2342, 19200300, 100, 1, 26]), "orgxxxx");
-    let signer = Signer::new(&*backend);
+    let signer = crate::signer::Signer::new(&*backend);
     let der = params.self_signed(&signer).unwrap().der().to_vec();
     // The two names become attributes of one kind, and the certificate is signed again.
     let (other, same) =
@@ -131,7 +176,7 @@ fn names_are_kept_byte_for_byte() {
     let algorithm = SignatureScheme::of(&parsed).unwrap().encoding;
     let bits = [&[3, u8::try_from(signature.len() + 1).unwrap(), 0], signature.as_slice()].concat();
     let pem = x509_parser_pem(&sequence(&[&signed, algorithm, &bits]));
-    let upstream = UpstreamCa::with_backend(&pem, backend, None).unwrap();
+    let upstream = UpstreamCa::with_key(&pem, backend, None).unwrap();
     let svid = issue(&set(&upstream).unwrap());
     let ours = parse(&svid.chain[1]).unwrap();
     assert_eq!(ours.issuer().iter_by_oid(&x509_parser::oid_registry::OID_DOMAIN_COMPONENT).count(), 2);

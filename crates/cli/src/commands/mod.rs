@@ -8,6 +8,7 @@ mod export;
 mod hook;
 mod identity;
 mod isolate;
+mod keys;
 mod ledger;
 mod ledger_query;
 mod measure;
@@ -94,6 +95,7 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Views(_) => query::rebuild(&context).await?,
         Command::Node(command) => return node::node(&context, command).await,
         Command::Authority(command) => authority::authority(&context, command).await?,
+        Command::Keys(command) => keys::keys(&context, command)?,
         Command::Identity(command) => identity::identity(&context, command).await?,
         Command::Person(command) => identity::person(&context, command).await?,
         Command::Secret(command) => identity::secret(&context, command).await?,

@@ -11,6 +11,7 @@ use super::keeping::{Keeper, Keeping, Kept, Witness, digest_of};
 use crate::env::Env;
 use crate::error::{EngineError, Result};
 use crate::keys;
+use crate::seal::open_dir;
 
 /// Keeps the checkpoint that was cosigned last for each log in a file.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Witness {
     /// Opens the witness in a directory, which this process holds from then on, for the logs of these keys. A new one needs a
     /// name (tlog-cosignature v1.0.1, "Format").
     pub fn open(dir: &Path, env: Env, name: Option<&str>, logs: &[Verifier]) -> Result<Arc<Self>> {
-        let dir = Arc::new(StateDir::lock(dir)?);
+        let dir = Arc::new(open_dir(dir)?);
         let signer = signer(&dir, &env, name)?;
         let kept = read(&dir, &signer.verifier(), logs)?;
         Ok(Arc::new(Self::new(signer, env, logs, Arc::new(Files(dir)), kept)))
@@ -46,7 +47,7 @@ impl Witness {
                 Ok(key.to_string())
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(signer(&StateDir::lock(dir)?, env, name)?.verifier().to_string())
+                Ok(signer(&open_dir(dir)?, env, name)?.verifier().to_string())
             }
             Err(source) => Err(EngineError::Read { what: format!("`{}`", path.display()), source }),
         }

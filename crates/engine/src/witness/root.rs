@@ -22,6 +22,7 @@ use super::keeping::{Keeper, Keeping, Kept, Witness, digest_of};
 use crate::env::Env;
 use crate::error::{EngineError, Result};
 use crate::keys;
+use crate::seal::open_dir;
 
 /// A log whose entries are the checkpoints of other logs, each cosigned by the root's witness (C2SP tlog-tiles v0.1.0,
 /// tlog-witness v1.0.0).
@@ -84,7 +85,7 @@ impl RootLog {
     /// Opens the root log in a directory, which this process holds from then on, and the witness that feeds it, for the logs of
     /// these keys. A new one needs a name: the witness has it, and the log is called `<name>/log`.
     pub fn open(dir: &Path, env: Env, name: Option<&str>, logs: &[Verifier]) -> Result<(Arc<Self>, Arc<Witness>)> {
-        let dir = StateDir::lock(dir)?;
+        let dir = open_dir(dir)?;
         let witness = signer(&dir, &env, name)?;
         let origin = format!("{}/log", witness.verifier().name());
         let signer = Signer::from_seed(&origin, *keys::secret(&dir, &env, LOG_KEY_FILE)?).map_err(StoreError::from)?;

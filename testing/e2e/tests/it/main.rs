@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod containment;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod docs;
@@ -35,9 +37,13 @@ mod office;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod seal;
+#[cfg(test)]
 mod second;
 #[cfg(test)]
 mod transcript;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]
