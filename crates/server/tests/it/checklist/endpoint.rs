@@ -197,7 +197,7 @@ async fn line_25_the_address_is_a_scheme_and_an_absolute_path() {
 fn line_25_the_service_has_the_standard_methods_and_no_other() {
     let code = include_str!("../../../src/pb/workload.rs");
     let served = code.split("\"/SpiffeWorkloadAPI/").skip(1).filter_map(|rest| rest.split('"').next());
-    assert_eq!(served.collect::<Vec<_>>(), METHODS);
+    assert_eq!(served.collect::<Vec<_>>(), [&METHODS[..], &["FetchWITSVID", "FetchWITBundles"]].concat());
 }
 
 /// Server reflection SHOULD be served, and is not: a client that finds none assumes the Workload API alone, and that is all
