@@ -114,10 +114,10 @@ fn a_batch_of_which_any_sector_is_missing_is_not_there() {
     }
 }
 
-/// An entry that knows its index, of one of many lengths.
+/// An entry that knows its index, of one of many lengths. It does not end in a zero, which zeros behind it could replace.
 fn entry(index: u64) -> Vec<u8> {
-    let length = (index * 37 % 701) as usize;
-    index.to_le_bytes().into_iter().chain(std::iter::repeat_n((index % 251) as u8, length)).collect()
+    let length = 1 + (index * 37 % 701) as usize;
+    index.to_le_bytes().into_iter().chain(std::iter::repeat_n(1 + (index % 251) as u8, length)).collect()
 }
 
 /// A directory in memory where there is one: what is shown is what opening makes of bytes, and not how fast a disk is.

@@ -253,7 +253,9 @@ impl Inner {
         }
         self.live.push_back(Arc::clone(&segment));
         let torn = bytes.get(offset..).unwrap_or_default().iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
-        let batch = bytes.get(last..offset.min(bytes.len())).unwrap_or_default().to_vec();
+        let mut batch = bytes.get(last..offset.min(bytes.len())).unwrap_or_default().to_vec();
+        // A file that was cut short within the padding gets it back: it is read with the batch.
+        batch.resize(offset.saturating_sub(last), 0);
         Ok(Ending { segment, at: last as u64, batch, torn })
     }
 }
