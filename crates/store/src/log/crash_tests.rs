@@ -91,7 +91,7 @@ fn a_crash_at_every_byte_of_the_last_64_kib_of_a_file_that_is_used_again() {
 fn a_batch_of_which_any_sector_is_missing_is_not_there() {
     let mut written = Written::new(FIRST, 5_000);
     let (start, size) = (written.bytes.len(), written.ends.last().unwrap().1);
-    let large = vec![vec![0xa5; 9_000], vec![0x5a; 9_000]];
+    let large = [vec![0xa5; 9_000], vec![0x5a; 9_000]];
     batch::encode(&mut written.bytes, size, large.iter().map(Vec::as_slice));
     let (dir, end) = (scratch(), start + HEADER + 2 * 9_004);
     let path = dir.path().join(format!("{FIRST:020}.segment"));
