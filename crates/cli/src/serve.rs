@@ -116,8 +116,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         () = asked => {}
     }
     // What is cut off here loses nothing: what was answered is durable.
-    engine.drain().await?;
-    engine.publish()?;
+    engine.publish_last().await?;
     Ok(())
 }
 

@@ -46,6 +46,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Publishes a checkpoint over everything, however young the last one is: before the engine goes.
+    pub async fn publish_last(&self) -> Result<Head> {
+        self.drain().await?;
+        self.publish_every(0)
+    }
+
     /// Cuts the log into tiles and publishes a signed checkpoint over all that is durable (blocking), unless the last
     /// one is younger than `CHECKPOINT_INTERVAL`. Returns the published head.
     pub fn publish(&self) -> Result<Head> {

@@ -32,7 +32,7 @@ pub struct Tiles {
     /// The private parts of the same entries, which have files of their own outside of what is published.
     private: Private,
     head: Head,
-    /// The size of the checkpoint on the disk; behind the head after a crash between the two.
+    /// The size of the checkpoint on the disk, once that is known to be a good one.
     signed: Option<u64>,
     /// Whether tiles were written since the last sync.
     dirty: bool,
@@ -71,7 +71,6 @@ impl Tiles {
             _ => Vec::new(),
         };
         let private = Private::open(dir, head.size)?;
-        let signed = std::fs::read_to_string(dir.join(CHECKPOINT)).ok().and_then(|c| c.lines().nth(1)?.parse().ok());
         Ok(Self {
             dir: dir.to_owned(),
             origin: origin.to_owned(),
@@ -79,7 +78,7 @@ impl Tiles {
             bundle,
             private,
             head,
-            signed,
+            signed: None,
             dirty: false,
             pruned: read_pruned(dir)?,
             stopped: None,
@@ -181,7 +180,8 @@ impl Tiles {
 
     fn put_out(&mut self, signer: &Signer) -> Result<Head> {
         let head = Head { size: self.tree.size(), root: self.tree.root() };
-        if head.size == self.head.size && self.signed == Some(head.size) {
+        if head.size == self.head.size && (self.signed == Some(head.size) || self.is_signed(signer)) {
+            self.signed = Some(head.size);
             return Ok(self.head);
         }
         if self.dirty {
@@ -197,6 +197,13 @@ impl Tiles {
         self.head = head;
         self.signed = Some(head.size);
         Ok(head)
+    }
+
+    /// Whether the published file is the signed checkpoint of the head: a crash or bit rot may have left another.
+    fn is_signed(&self, signer: &Signer) -> bool {
+        let note = self.checkpoint().ok();
+        let found = note.and_then(|note| Checkpoint::open(&note, &self.origin, &[signer.verifier()]).ok());
+        found.is_some_and(|found| (found.size, found.root) == (self.head.size, self.head.root))
     }
 
     /// The checkpoint of a head whose tiles are written: nothing is signed that does not continue the published one

@@ -15,7 +15,10 @@ use crate::world::{World, files};
 /// A state directory with keys and a secret in clear, and what must be nowhere once they are sealed.
 struct Vault {
     world: World,
-    needles: Vec<Vec<u8>>,
+    /// As they stand in the files.
+    stored: Vec<Vec<u8>>,
+    /// The same keys in other forms.
+    forms: Vec<Vec<u8>>,
     keys: Value,
     verifier: String,
 }
@@ -25,20 +28,22 @@ impl Vault {
         let world = World::with_example();
         finish(world.command(&["secret", "set", "crm-key"]), "a-secret-of-an-upstream").must(0, &[]);
         let read = |name: &str| std::fs::read(world.state().join(name)).unwrap();
-        let mut needles = vec![read("keys/log.key"), read("keys/vault.key"), b"a-secret-of-an-upstream".to_vec()];
+        let mut stored = vec![read("keys/log.key"), read("keys/vault.key"), b"a-secret-of-an-upstream".to_vec()];
+        let mut forms = Vec::new();
         let authority: Value = serde_json::from_slice(&read("keys/authority.json")).unwrap();
         for kind in ["x509", "jwt", "wit"] {
             for key in authority[kind].as_array().into_iter().flatten() {
                 let text = key["key"].as_str().unwrap();
                 let der = STANDARD.decode(text).unwrap();
                 // PKCS#8 of a P-256 key: the scalar stands after 36 octets (RFC 5915 §3).
-                needles.extend([text.as_bytes().to_vec(), der[36..68].to_vec(), der]);
+                stored.push(text.as_bytes().to_vec());
+                forms.extend([der[36..68].to_vec(), der]);
             }
         }
         let keys = world.json(&["authority", "list"]);
         let verifier = String::from_utf8(read("ledger/verifier")).unwrap();
-        let vault = Self { world, needles, keys, verifier };
-        assert_eq!(vault.found(), vault.needles.len(), "in clear, everything is found");
+        let vault = Self { world, stored, forms, keys, verifier };
+        assert_eq!(vault.found(), vault.stored.len(), "in clear, everything is found");
         vault.world.run(&["keys", "show"]).must(0, &["in clear", "keys/authority.json", "secrets/crm-key"]);
         vault
     }
@@ -54,7 +59,7 @@ impl Vault {
         let contents: Vec<Vec<u8>> = files(&self.world.state()).into_iter().map(read).collect();
         let stands = |needle: &[u8]| contents.iter().any(|bytes| bytes.windows(needle.len()).any(|window| window == needle));
         let hex = |needle: &[u8]| needle.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        self.needles.iter().filter(|needle| stands(needle) || stands(hex(needle).as_bytes())).count()
+        self.stored.iter().chain(&self.forms).filter(|needle| stands(needle) || stands(hex(needle).as_bytes())).count()
     }
 
     /// Every secret file, as it is.
@@ -128,7 +133,7 @@ fn under_a_key_in_a_file() {
     std::fs::remove_file(inside).unwrap();
     vault.world.run(&["keys", "seal"]).must(2, &["--static"]);
     vault.world.run(&["keys", "seal", "--pkcs11", "module.so"]).must(2, &["--token"]);
-    assert_eq!(vault.found(), vault.needles.len(), "nothing was done");
+    assert_eq!(vault.found(), vault.stored.len(), "nothing was done");
 
     put_private(path, &[7; 32], 0o600);
     vault.seals(&args, as_it_is);
