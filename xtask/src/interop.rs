@@ -49,6 +49,7 @@ pub const CLIENTS: &[Client] = &[
     Client { area: "identity", name: "spiffe-rust", version: "0.19", how: How::Crate },
     Client { area: "identity", name: "spiffe-rust-own-tests", version: "0.19", how: How::Python },
     Client { area: "identity", name: "spiffe-go", version: "2.8.2", how: How::Go("spiffe") },
+    Client { area: "identity", name: "spiffe-go-wit", version: "2.8.2", how: How::Go("spiffe") },
     Client { area: "identity", name: "spiffe-go-mtls", version: "2.8.2", how: How::Go("spiffe") },
     Client { area: "identity", name: "spiffe-go-federation", version: "2.8.2", how: How::Go("spiffe") },
     Client { area: "identity", name: "spiffe-java", version: "0.8.17", how: How::Java },

@@ -41,6 +41,7 @@ const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "spiffe-rust", version: "0.19", run: workload::judge },
     Judge { area: "identity", client: "spiffe-python", version: "0.3", run: python::spiffe },
     Judge { area: "identity", client: "spiffe-go", version: "2.8", run: identity::go },
+    Judge { area: "identity", client: "spiffe-go-wit", version: "2.8", run: identity::go_wit },
     Judge { area: "identity", client: "spiffe-go-mtls", version: "2.8", run: identity::go_mtls },
     Judge { area: "identity", client: "spiffe-go-federation", version: "2.8", run: identity::go_federation },
     Judge { area: "identity", client: "spiffe-java", version: "0.8", run: identity::java },
