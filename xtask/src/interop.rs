@@ -47,6 +47,7 @@ pub const CLIENTS: &[Client] = &[
     Client { area: "oauth", name: "oauth-python", version: "2.15.1", how: How::Python },
     Client { area: "identity", name: "spiffe-python", version: "0.3.2", how: How::Python },
     Client { area: "identity", name: "spiffe-rust", version: "0.19", how: How::Crate },
+    Client { area: "identity", name: "spiffe-rust-broker", version: "0.19", how: How::Crate },
     Client { area: "identity", name: "spiffe-rust-own-tests", version: "0.19", how: How::Python },
     Client { area: "identity", name: "spiffe-go", version: "2.8.2", how: How::Go("spiffe") },
     Client { area: "identity", name: "spiffe-go-wit", version: "2.8.2", how: How::Go("spiffe") },

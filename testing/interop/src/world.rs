@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::fault::{Fault, Result};
 use crate::manifest;
-use crate::process::{Server, finish};
+use crate::process::{Server, finish, renamed};
+use crate::workload::OWN;
 
 /// Everything that runs, and ends with this.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub struct Addresses {
     /// `http://…`, where the published log is served.
     #[serde(default)]
     pub ledger: Option<String>,
+    /// `unix:///…`, where brokers connect.
+    #[serde(default)]
+    pub broker: Option<String>,
 }
 
 impl World {
@@ -81,8 +85,8 @@ impl World {
 
     /// The executables of other agents, as far as they are here: name, path, hint.
     fn programs(&self) -> Result<Vec<(String, PathBuf, Option<String>)>> {
-        let mut programs = Vec::new();
         std::fs::create_dir_all(self.dir().join("programs"))?;
+        let mut programs = vec![(WARD.to_owned(), renamed(self.program(WARD))?, None)];
         if let Some(go) = variable("MARQUE_GO_SPIFFE") {
             for name in [GO, GO_PEER] {
                 std::fs::copy(go.join("spiffe"), self.program(name))?;
@@ -184,10 +188,15 @@ fn serve(marque: &Path, at: &Path, name: &'static str, more: &[&str]) -> Result<
     Ok((server, addresses))
 }
 
-/// Writes the server's configuration, with what is experimental.
+/// Writes the server's configuration: what is experimental, and this program as the one broker.
 fn configuration(at: &Path, federation: Option<&str>) -> Result<String> {
     let path = at.join("marque.toml");
-    let text = format!("[experimental]\nwit_svid = \"{REVISION}\"\n{}", federation.unwrap_or_default());
+    let socket = serde_json::json!(format!("unix://{}", at.join("broker.sock").display()));
+    let text = format!(
+        "[experimental]\nwit_svid = \"{REVISION}\"\nbroker = \"{REVISION}\"\n\
+         [broker]\nsocket = {socket}\nallow = [\"{OWN}\"]\n{}",
+        federation.unwrap_or_default()
+    );
     std::fs::write(&path, text)?;
     Ok(path.display().to_string())
 }
@@ -239,6 +248,8 @@ pub const GO_PEER: &str = "agent/go-peer";
 pub const JAVA: &str = "agent/java";
 /// The identity of Envoy.
 pub const ENVOY: &str = "service/envoy";
+/// The identity of the process that the broker speaks for.
+pub const WARD: &str = "agent/ward";
 /// The identity of the Python clients.
 pub const PYTHON: &str = "agent/python";
 /// The tool server demands it, and only the gateway has it.
