@@ -14,9 +14,18 @@ use crate::world::{GO, GO_PEER, JAVA, World};
 /// go-spiffe fetches all that the Workload API gives; what it may not have, it does not get.
 pub fn go(world: &World) -> Result<Heard> {
     let denied = hear(go_program(world, "stranger")?.arg("denied"))?;
-    let no_wit = hear(go_program(world, GO)?.arg("no-wit"))?;
     let fetched = hear(go_program(world, GO)?.args(["fetch", &id(GO)]))?;
-    Ok(Heard { version: fetched.version, seen: json!({ "fetch": fetched.seen, "denied": denied.seen, "no_wit": no_wit.seen }) })
+    Ok(Heard { version: fetched.version, seen: json!({ "fetch": fetched.seen, "denied": denied.seen }) })
+}
+
+/// go-spiffe's experimental WIT-SVIDs; a server that does not serve them says so.
+pub fn go_wit(world: &World) -> Result<Heard> {
+    let fetched = hear(go_program(world, GO)?.args(["wit", &id(GO)]))?;
+    let denied = hear(go_program(world, "stranger")?.arg("denied-wit"))?;
+    let (plain, addresses) = world.plain()?;
+    let none = hear(go_program(world, GO)?.arg("no-wit").env(SOCKET, &addresses.workload_api))?;
+    drop(plain);
+    Ok(Heard { version: fetched.version, seen: json!({ "fetch": fetched.seen, "denied": denied.seen, "none": none.seen }) })
 }
 
 /// Two attested Go processes by mutual TLS: the right peer, and a wrong one refused.

@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
+mod broker;
 mod fault;
 mod identity;
 mod judges;
@@ -39,8 +40,10 @@ struct Judge {
 /// Every judge. Those of the log come last: they look at what the others left in it.
 const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "spiffe-rust", version: "0.19", run: workload::judge },
+    Judge { area: "identity", client: "spiffe-rust-broker", version: "0.19", run: broker::judge },
     Judge { area: "identity", client: "spiffe-python", version: "0.3", run: python::spiffe },
     Judge { area: "identity", client: "spiffe-go", version: "2.8", run: identity::go },
+    Judge { area: "identity", client: "spiffe-go-wit", version: "2.8", run: identity::go_wit },
     Judge { area: "identity", client: "spiffe-go-mtls", version: "2.8", run: identity::go_mtls },
     Judge { area: "identity", client: "spiffe-go-federation", version: "2.8", run: identity::go_federation },
     Judge { area: "identity", client: "spiffe-java", version: "0.8", run: identity::java },
@@ -66,10 +69,10 @@ const JUDGES: &[Judge] = &[
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [word, socket] = arguments.as_slice()
-        && word == workload::STRANGER
-    {
-        return workload::stranger(socket);
+    match arguments.as_slice() {
+        [word, socket] if word == workload::STRANGER => return workload::stranger(socket),
+        [word] if word == broker::WAIT => return broker::wait(),
+        _ => {}
     }
     match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,

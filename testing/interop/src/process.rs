@@ -53,6 +53,11 @@ impl Server {
         Ok(Self { name, child, lines, log })
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line that it says.
     pub fn line(&self) -> Result<String> {
         self.lines.recv_timeout(PATIENCE).map_err(|_| {
@@ -79,6 +84,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// This program at another path, where it is another executable.
+pub fn renamed(path: PathBuf) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // A copy over a link to itself would empty it.
+    if !path.exists() && std::fs::hard_link(&own, &path).is_err() {
+        std::fs::copy(&own, &path)?;
+    }
+    Ok(path)
 }
 
 /// How a command ended.

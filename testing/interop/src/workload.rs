@@ -1,6 +1,5 @@
 //! The crate `spiffe` as a workload: fetches all that the Workload API gives, and checks it with the bundles it gave.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use spiffe::{
 use tokio::runtime::Runtime;
 
 use crate::fault::{Fault, Heard, Result, need};
-use crate::process::finish;
+use crate::process::{finish, renamed};
 use crate::world::World;
 
 /// Runs the judge.
@@ -73,6 +72,11 @@ pub fn stranger(socket: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the asynchronous clients run on.
+pub fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 async fn talk(socket: &str) -> Result<Value> {
@@ -136,23 +140,10 @@ fn offline(svid: &JwtSvid, bundles: &JwtBundleSet) -> Result<()> {
 
 /// This program under another name is another executable, and nobody.
 fn unknown(world: &World) -> Result<String> {
-    let path = renamed(world.dir())?;
+    let path = renamed(world.dir().join(STRANGER))?;
     let mut command = Command::new(path);
     let ended = finish(command.arg(STRANGER).arg(&world.addresses.workload_api), "")?.well("the stranger")?;
     Ok(ended.output.trim().to_owned())
-}
-
-fn renamed(dir: &Path) -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let path = dir.join(STRANGER);
-    if std::fs::hard_link(&own, &path).is_err() {
-        std::fs::copy(&own, &path)?;
-    }
-    Ok(path)
-}
-
-fn runtime() -> Result<Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// The word that makes this program a stranger.

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::fault::{Fault, Result};
 use crate::manifest;
-use crate::process::{Server, finish};
+use crate::process::{Server, finish, renamed};
+use crate::workload::OWN;
 
 /// Everything that runs, and ends with this.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub struct Addresses {
     /// `http://…`, where the published log is served.
     #[serde(default)]
     pub ledger: Option<String>,
+    /// `unix:///…`, where brokers connect.
+    #[serde(default)]
+    pub broker: Option<String>,
 }
 
 impl World {
@@ -53,21 +57,20 @@ impl World {
         let tools = Server::start("tool server", &mut command, at)?;
         let address = tools.line()?;
 
-        let mut command = Command::new(&marque);
-        command.arg("--json").arg("--state").arg(at.join("state")).args(["serve", "--administrator", ALICE]);
-        command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--ledger", "127.0.0.1:0"]);
-        let publisher = publisher(at)?;
-        if publisher.is_some() {
-            command.arg("--config").arg(at.join("marque.toml"));
-        }
-        let server = Server::start("server", &mut command, at)?;
-        let addresses = serde_json::from_str(&server.line()?)?;
+        let (publisher, federation) = publisher(at)?.unzip();
+        let config = configuration(at, federation.as_deref())?;
+        let (server, addresses) = serve(&marque, at, "server", &["--ledger", "127.0.0.1:0", "--config", &config])?;
 
         let world = Self { addresses, marque, python, _server: server, _tools: tools, _publisher: publisher, dir };
         world.marque(&["secret", "set", "office-key"], KEY)?;
         world.marque(&["person", "add", BOB], "")?;
         world.apply(&address)?;
         Ok(world)
+    }
+
+    /// A server of its own, without a configuration: with nothing that is experimental.
+    pub fn plain(&self) -> Result<(Server, Addresses)> {
+        serve(&self.marque, self.dir(), "plain-server", &["--console", "127.0.0.1:0"])
     }
 
     fn apply(&self, tools: &str) -> Result<()> {
@@ -82,8 +85,8 @@ impl World {
 
     /// The executables of other agents, as far as they are here: name, path, hint.
     fn programs(&self) -> Result<Vec<(String, PathBuf, Option<String>)>> {
-        let mut programs = Vec::new();
         std::fs::create_dir_all(self.dir().join("programs"))?;
+        let mut programs = vec![(WARD.to_owned(), renamed(self.program(WARD))?, None)];
         if let Some(go) = variable("MARQUE_GO_SPIFFE") {
             for name in [GO, GO_PEER] {
                 std::fs::copy(go.join("spiffe"), self.program(name))?;
@@ -171,12 +174,35 @@ impl World {
     }
 
     fn state(&self) -> PathBuf {
-        self.dir().join("state")
+        self.dir().join("server")
     }
 }
 
-/// Starts a foreign trust domain's bundle endpoint, and writes the configuration that federates with it (`https_spiffe`).
-fn publisher(at: &Path) -> Result<Option<Server>> {
+/// Starts `marque serve`, with its state in a directory of that name.
+fn serve(marque: &Path, at: &Path, name: &'static str, more: &[&str]) -> Result<(Server, Addresses)> {
+    let mut command = Command::new(marque);
+    command.arg("--json").arg("--state").arg(at.join(name)).args(["serve", "--administrator", ALICE]);
+    command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]).args(more);
+    let server = Server::start(name, &mut command, at)?;
+    let addresses = serde_json::from_str(&server.line()?)?;
+    Ok((server, addresses))
+}
+
+/// Writes the server's configuration: what is experimental, and this program as the one broker.
+fn configuration(at: &Path, federation: Option<&str>) -> Result<String> {
+    let path = at.join("marque.toml");
+    let socket = serde_json::json!(format!("unix://{}", at.join("broker.sock").display()));
+    let text = format!(
+        "[experimental]\nwit_svid = \"{REVISION}\"\nbroker = \"{REVISION}\"\n\
+         [broker]\nsocket = {socket}\nallow = [\"{OWN}\"]\n{}",
+        federation.unwrap_or_default()
+    );
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+/// Starts a foreign trust domain's bundle endpoint, and says how to federate with it (`https_spiffe`).
+fn publisher(at: &Path) -> Result<Option<(Server, String)>> {
     let Some(go) = variable("MARQUE_GO_SPIFFE") else { return Ok(None) };
     let dir = at.join("federated");
     std::fs::create_dir_all(&dir)?;
@@ -190,8 +216,7 @@ fn publisher(at: &Path) -> Result<Option<Server>> {
         "[[federation]]\ntrust_domain = \"{FEDERATED}\"\nurl = \"{url}\"\nendpoint_id = \"{endpoint}\"\nbundle = {}\n",
         serde_json::json!(bundle)
     );
-    std::fs::write(at.join("marque.toml"), config)?;
-    Ok(Some(server))
+    Ok(Some((server, config)))
 }
 
 /// The executable that the kernel sees when `python` runs: that of a virtual environment is another's.
@@ -210,6 +235,8 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from)
 }
 
+/// The revision of the SPIFFE specifications for what is experimental.
+const REVISION: &str = "665a28f3";
 /// The other trust domain.
 const FEDERATED: &str = "example-federated.org";
 const ALICE: &str = "alice@example.com";
@@ -221,6 +248,8 @@ pub const GO_PEER: &str = "agent/go-peer";
 pub const JAVA: &str = "agent/java";
 /// The identity of Envoy.
 pub const ENVOY: &str = "service/envoy";
+/// The identity of the process that the broker speaks for.
+pub const WARD: &str = "agent/ward";
 /// The identity of the Python clients.
 pub const PYTHON: &str = "agent/python";
 /// The tool server demands it, and only the gateway has it.

@@ -47,6 +47,9 @@ func federationSPIFFE(ctx context.Context, arguments []string) (any, error) {
 	if err := sameKeys(bundle, known); err != nil {
 		return nil, err
 	}
+	if err := sameWIT(ctx, bundle); err != nil {
+		return nil, err
+	}
 	return shown(bundle)
 }
 
@@ -56,6 +59,19 @@ func sameKeys(published, known *spiffebundle.Bundle) error {
 		return err
 	}
 	return need(published.JWTBundle().Equal(known.JWTBundle()), "the Workload API has other JWT authorities")
+}
+
+// sameWIT compares the keys for WIT-SVIDs, which the source above does not take.
+func sameWIT(ctx context.Context, published *spiffebundle.Bundle) error {
+	bundles, err := workloadapi.FetchWITBundles(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := bundles.GetWITBundleForTrustDomain(published.TrustDomain())
+	if err != nil {
+		return err
+	}
+	return need(published.WITBundle().Equal(known), "the Workload API has other WIT authorities")
 }
 
 // shown is what a bundle must have to be refreshed (Trust Domain and Bundle 4.1).
@@ -73,6 +89,6 @@ func shown(bundle *spiffebundle.Bundle) (any, error) {
 	}
 	return map[string]any{
 		"domain": bundle.TrustDomain().Name(), "x509": len(bundle.X509Authorities()), "jwt": len(bundle.JWTAuthorities()),
-		"sequence": fmt.Sprint(sequence), "refresh_seconds": int(hint.Seconds()),
+		"wit": len(bundle.WITAuthorities()), "sequence": fmt.Sprint(sequence), "refresh_seconds": int(hint.Seconds()),
 	}, nil
 }

@@ -10,6 +10,8 @@
 //	spiffe-go load ID PEER ADDRESS SECONDS     handshakes without a pause; one that fails is a failure
 //	spiffe-go federation DOMAIN URL ENDPOINT   the bundle of DOMAIN by https_spiffe, from an endpoint of that SPIFFE ID
 //	spiffe-go publish DOMAIN DIR               a bundle endpoint of another trust domain, until it is ended
+//	spiffe-go wit ID                           WIT-SVID with its key and bundles, validated offline
+//	spiffe-go denied-wit                       no identity fits this process: PermissionDenied, for every call of the profile
 //	spiffe-go no-wit                           every call of the WIT profile is answered with Unimplemented
 //
 // "serve", "watch" and "publish" first print a line of their own, when they are ready.
@@ -43,6 +45,8 @@ var modes = map[string]mode{
 	"load":       {4, load},
 	"federation": {3, federationSPIFFE},
 	"publish":    {2, publish},
+	"wit":        {1, wit},
+	"denied-wit": {0, deniedWIT},
 	"no-wit":     {0, noWIT},
 }
 
