@@ -4,6 +4,7 @@
 //! reads only the stretches that it asks about; digests and fingerprints are kept over the whole log. Every key goes
 //! through the vault: without the log's own key nobody can look a guess up in the files.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +26,7 @@ pub struct Term {
 }
 
 /// What entries can be found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
     /// The identity that acts, or that the event is about.
     Identity,
@@ -87,8 +88,20 @@ impl Index {
     /// Feeds entries in order, and says that all below `covers` have been.
     pub fn feed<'a>(&self, entries: impl Iterator<Item = (u64, &'a Event)>, covers: u64) -> Result<()> {
         let mut runs = self.lock();
+        // Neighbours have most of their terms in common, and a key costs more than a look.
+        let mut known: HashMap<(Field, u64, String), u64> = HashMap::new();
         for (seq, event) in entries {
-            terms(event, &mut |field, value| runs.add(self.term(field, value, seq / STRETCH), seq));
+            let stretch = seq / STRETCH;
+            terms(event, &mut |field, value| {
+                let key = match field {
+                    // Each has one of its own.
+                    Field::Record => self.term(field, value, stretch),
+                    _ => *known
+                        .entry((field, stretch, value.to_owned()))
+                        .or_insert_with_key(|(field, stretch, value)| self.term(*field, value, *stretch)),
+                };
+                runs.add(key, seq);
+            });
             contents(event, &mut |content| {
                 if let Some(digest) = content.exact.digest() {
                     runs.add(self.vault.index_key(&digest), seq);

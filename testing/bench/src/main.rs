@@ -35,6 +35,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use measure::Meter;
 use report::Report;
 

@@ -129,6 +129,8 @@ impl Segments {
         let zeros = vec![0; 1 << 20];
         for _ in 0..SEGMENT_BYTES >> 20 {
             file.write_all(&zeros).map_err(StoreError::io("preallocate", &name))?;
+            // Bit by bit: the log's own syncs would wait for a large one.
+            file.sync_data().map_err(StoreError::io("preallocate", &name))?;
         }
         file.sync_all().map_err(StoreError::io("sync", &name))?;
         std::fs::rename(&unready, &name).map_err(StoreError::io("rename to", &name))?;

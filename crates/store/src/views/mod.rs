@@ -104,12 +104,28 @@ impl Views {
         }
     }
 
+    /// The events of entries, in order. Opening is most of the work of a projection, so many entries are opened by several
+    /// threads.
     fn opened(&self, entries: &[(u64, Vec<u8>)]) -> Result<Vec<(u64, Event)>> {
         let open = |(index, bytes): &(u64, Vec<u8>)| {
             let (leaf, private) = Record::split(bytes);
             Ok((*index, self.vault.open_entry(*index, leaf, private)?.event))
         };
-        entries.iter().map(open).collect()
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(OPENERS);
+        if entries.len() < MANY || threads == 1 {
+            return entries.iter().map(open).collect();
+        }
+        let parts: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
+            let parts = entries.chunks(entries.len().div_ceil(threads));
+            let running: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().map(open).collect())).collect();
+            let ended = || StoreError::Damaged { what: "a thread that opened entries has ended".into() };
+            running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(ended()))).collect()
+        });
+        let mut all = Vec::with_capacity(entries.len());
+        for part in parts {
+            all.extend(part?);
+        }
+        Ok(all)
     }
 
     /// Where the contents of entries were let go, what was kept of them is taken in, and the views go on behind them.
@@ -178,6 +194,10 @@ impl Views {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// As many threads open entries at most, and from so many entries on.
+const OPENERS: usize = 4;
+const MANY: usize = 256;
 
 /// Projects entries in one transaction.
 fn project<'a>(db: &mut Connection, entries: impl Iterator<Item = &'a (u64, Event)>, covered: u64) -> Result<()> {
