@@ -165,7 +165,8 @@ impl Engine {
             let lease = self.svids.session(key)?;
             state.check_lease(lease, now).is_ok().then_some(lease)
         };
-        if let Some(lease) = open(&self.state(), self.now()) {
+        let now = self.now();
+        if let Some(lease) = open(&self.state(), now) {
             return Ok(lease);
         }
         self.commit(By::Instance(instance.id), |state, cx| {

@@ -188,7 +188,9 @@ impl Engine {
         let arguments = canonical(&request.arguments);
         loop {
             let policy = self.policy.load_full();
-            let facts = facts(&self.state(), &request, arguments, self.now())?;
+            // Before the guard: whoever reads the lock twice may wait for ever behind a writer.
+            let now = self.now();
+            let facts = facts(&self.state(), &request, arguments, now)?;
             let decision = decide(&policy, &facts, &request);
             let by = By::Instance(facts.instance);
             let write = |state: &State, cx: &mut Cx<'_>| {

@@ -23,7 +23,8 @@ impl Passage {
 
     /// Whether nothing that it hangs from has been revoked since.
     pub fn alive(&self, engine: &Engine) -> bool {
-        engine.state().check_lease(self.lease, engine.now()).is_ok()
+        let now = engine.now();
+        engine.state().check_lease(self.lease, now).is_ok()
     }
 }
 
