@@ -51,11 +51,16 @@ impl Published {
 
     fn resource(&self, resource: Resource) -> Result<Option<Served>> {
         for _ in 0..ATTEMPTS {
-            let size = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).head().size;
-            if !resource.is_in(size) {
+            let (size, pruned) = {
+                let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+                (tiles.head().size, tiles.pruned())
+            };
+            let widest = widest(resource, size);
+            // Contents that were let go may still be there for a moment.
+            let is_gone = matches!(widest, Resource::Bundle(_)) && widest.may_be_pruned(pruned);
+            if is_gone || !resource.is_in(size) {
                 return Ok(None);
             }
-            let widest = widest(resource, size);
             // A partial file that is gone has been followed by a wider one since.
             let Some(bytes) = read(&self.dir.join(widest.path()))? else { continue };
             let bytes = if widest == resource { bytes } else { resource.cut(&bytes)?.to_vec() };
