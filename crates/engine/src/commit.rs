@@ -1,5 +1,7 @@
 //! The one way to change anything: check, append, apply, wait.
 
+use std::sync::atomic::Ordering;
+
 use marque_core::PersonId;
 use marque_core::event::{Body, By, Event, SCHEMA};
 use marque_core::id::{EventId, TaskId};
@@ -44,7 +46,8 @@ impl Engine {
             // Whoever proved who they are a moment before they were erased is nobody now.
             self.not_erased(&live.state, person)?;
         }
-        let now = live.advance(self.env.clock.now());
+        let now = self.now();
+        self.moment.fetch_max(now.micros(), Ordering::AcqRel);
         let mut cx = Cx::new(now, &mut fresh);
         let (value, bodies) = change(&live.state, &mut cx)?;
         if bodies.is_empty() {
@@ -71,16 +74,14 @@ impl Engine {
 
     /// The engine's time: the clock's, but never earlier than before.
     pub fn now(&self) -> Timestamp {
-        let last = self.live().last;
-        self.env.clock.now().max(last)
+        self.env.clock.now().max(Timestamp::from_micros(self.moment.load(Ordering::Acquire)))
     }
 }
 
-/// The fold of all events so far, and the last moment that was seen.
+/// The fold of all events so far.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub state: State,
-    pub last: Timestamp,
     /// The number of this observer's last event.
     pub iseq: u64,
 }
@@ -99,12 +100,5 @@ fn subject<'a>(state: &'a State, event: &'a Event) -> Option<&'a PersonId> {
         Body::ElevationRequested { elevation } => asked_for(&elevation.call.task),
         Body::ArtifactAttested { artifact } => asked_for(&artifact.task).or(said_by),
         _ => said_by,
-    }
-}
-
-impl Live {
-    fn advance(&mut self, now: Timestamp) -> Timestamp {
-        self.last = self.last.max(now);
-        self.last
     }
 }

@@ -1,5 +1,6 @@
 //! Opening a state directory: keys, log, tiles, views, and the fold of the events.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -111,6 +112,8 @@ pub struct Engine {
     /// How the followers that run are doing.
     pub(crate) exports: Register,
     live: RwLock<Live>,
+    /// The latest moment of any event, in microseconds: time does not go back behind it.
+    pub(crate) moment: AtomicI64,
     log: Arc<Log>,
     /// Last, so that its lock is let go only after the log's writer has ended.
     pub(crate) dir: StateDir,
@@ -140,9 +143,10 @@ impl Engine {
         let tiles = Arc::new(Mutex::new(tiles));
         let views = Views::open(&dir.views(), Arc::clone(&vault), Arc::clone(&log), Arc::clone(&tiles))?;
         views.catch_up()?;
-        let mut live = replay(&views, observer_id, now)?;
+        let moment = views.last_moment()?.max(now);
+        let mut live = replay(&views, observer_id, moment)?;
         if erase::finish(&dir, &vault, &views, &live.state)? {
-            live = replay(&views, observer_id, now)?;
+            live = replay(&views, observer_id, moment)?;
         }
         let snapshot = apply::snapshot_of(&live.state)?;
         let engine = Arc::new(Self {
@@ -171,6 +175,7 @@ impl Engine {
             changing: tokio::sync::Mutex::default(),
             exports: Register::default(),
             live: RwLock::new(live),
+            moment: AtomicI64::new(moment.micros()),
             log,
             dir,
         });
@@ -256,7 +261,7 @@ impl Engine {
 
     /// What Marque knows now.
     pub fn state(&self) -> StateGuard<'_> {
-        StateGuard(self.live())
+        StateGuard::of(&self.live)
     }
 
     /// Counts up whenever something may have lost its authority: a revocation, the end of a task or an instance.
@@ -268,10 +273,6 @@ impl Engine {
         &self.log
     }
 
-    pub(crate) fn live(&self) -> RwLockReadGuard<'_, Live> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -281,8 +282,27 @@ impl Engine {
     }
 }
 
-/// The state, for reading. Not to be held across an `await`.
+/// The state, for reading. Not to be held across an `await`, and one at a time: whoever reads the lock twice waits for ever
+/// behind a writer that came between.
 pub struct StateGuard<'a>(RwLockReadGuard<'a, Live>);
+
+thread_local! {
+    /// Whether this thread reads the state.
+    static READS: Cell<bool> = const { Cell::new(false) };
+}
+
+impl<'a> StateGuard<'a> {
+    fn of(live: &'a RwLock<Live>) -> Self {
+        debug_assert!(!READS.replace(true), "the state is read twice at once");
+        Self(live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for StateGuard<'_> {
+    fn drop(&mut self) {
+        READS.set(false);
+    }
+}
 
 impl std::ops::Deref for StateGuard<'_> {
     type Target = State;
@@ -300,15 +320,13 @@ pub(crate) fn origin(trust_domain: &TrustDomain) -> String {
 /// INVARIANT (I6 the ledger is the history): the state is the fold of the events. They are read back from the views, which
 /// keep each with what the vault can still read of it; views that are missing or not whole were projected again before this.
 fn replay(views: &Views, observer: ObserverId, now: Timestamp) -> Result<Live> {
-    let mut live = Live { state: State::default(), last: views.last_moment()?, iseq: views.last_of(observer)? };
+    let mut live = Live { state: State::default(), iseq: views.last_of(observer)? };
     views.replay(|event| live.state.apply(event))?;
     live.state.usage.clear();
     for (task, calls) in views.usage()? {
         live.state.count(&task, calls);
     }
-    live.last = live.last.max(now);
-    let last = live.last;
-    live.state.forget(last);
+    live.state.forget(now);
     Ok(live)
 }
 

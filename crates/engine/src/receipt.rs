@@ -101,7 +101,8 @@ impl Engine {
         let index = self.off(move |engine| engine.entry_of(ReceiptOf::Record(record))).await?;
         self.receipt_now(index).await?;
         self.off(move |engine| {
-            let (path, checkpoint, ..) = engine.path_to_checkpoint(index)?;
+            let record = engine.record(index)?;
+            let (path, checkpoint, ..) = engine.path_to_checkpoint(index, Record::split(&record).0)?;
             Ok(TlogProof { extra: None, index, path, checkpoint }.to_string())
         })
         .await
@@ -112,7 +113,10 @@ impl Engine {
         if self.tiles().head().size <= index {
             self.publish_every(micros)?;
         }
-        self.proof(index)
+        match self.proof(index)? {
+            Some(proof) if !proof.verified => Err(unproven(index, proof.size)),
+            proof => Ok(proof),
+        }
     }
 
     /// The entry that a receipt is to be of, if its contents are there.
@@ -133,10 +137,9 @@ impl Engine {
     }
 
     fn write_receipt(&self, index: u64, openings: bool) -> Result<Receipt> {
-        let record = self.views.raw(index)?.ok_or_else(|| EngineError::not_found("entry", index))?;
+        let record = self.record(index)?;
         let (leaf, private) = Record::split(&record);
-        let (path, note, checkpoint, witnessed) = self.path_to_checkpoint(index)?;
-        let verified = verify_inclusion(leaf_hash(leaf), index, checkpoint.size, &path, checkpoint.root).is_ok();
+        let (path, note, checkpoint, witnessed) = self.path_to_checkpoint(index, leaf)?;
         let cose = cose_receipt(&self.signer, index, checkpoint.size, &path, checkpoint.root).map_err(StoreError::from)?;
         let openings = if openings { self.vault.openings(leaf, private) } else { Vec::new() };
         let inclusion = InclusionProof {
@@ -146,14 +149,20 @@ impl Engine {
             path: path.iter().map(ToString::to_string).collect(),
             checkpoint: note.clone(),
             leaf: String::from_utf8_lossy(leaf).into_owned(),
-            verified,
+            verified: true,
         };
         let proof = TlogProof { extra: None, index, path, checkpoint: note }.to_string();
         Ok(Receipt { inclusion, proof, cose: BASE64_STANDARD.encode(cose), witnessed, openings })
     }
 
-    /// The path from an entry to a checkpoint, as signed and as read, and whether that is the witnessed one.
-    fn path_to_checkpoint(&self, index: u64) -> Result<(Vec<Hash>, String, Checkpoint, bool)> {
+    /// An entry as the log keeps it.
+    fn record(&self, index: u64) -> Result<Vec<u8>> {
+        self.views.raw(index)?.ok_or_else(|| EngineError::not_found("entry", index))
+    }
+
+    /// The path from a leaf to a checkpoint, as signed and as read, and whether that is the witnessed one. It is checked here: no
+    /// proof is handed out that does not hold.
+    fn path_to_checkpoint(&self, index: u64, leaf: &[u8]) -> Result<(Vec<Hash>, String, Checkpoint, bool)> {
         let (origin, known) = (origin(&self.trust_domain), [self.signer.verifier()]);
         let tiles = self.tiles();
         let covering = tiles.witnessed()?.and_then(|note| {
@@ -169,7 +178,10 @@ impl Engine {
                 (note, checkpoint)
             }
         };
-        Ok((tiles.inclusion_in(index, checkpoint.size)?, note, checkpoint, is_witnessed))
+        let path = tiles.inclusion_in(index, checkpoint.size)?;
+        let proven = verify_inclusion(leaf_hash(leaf), index, checkpoint.size, &path, checkpoint.root);
+        proven.map_err(|_| unproven(index, checkpoint.size))?;
+        Ok((path, note, checkpoint, is_witnessed))
     }
 
     /// Runs what reads and writes files off the threads that serve.
@@ -181,6 +193,13 @@ impl Engine {
         let done = tokio::task::spawn_blocking(move || work(&engine)).await;
         done.map_err(|_| EngineError::Invalid("the work ended early".into()))?
     }
+}
+
+/// A tile or an entry is not what was signed: rotten, or changed by somebody.
+fn unproven(index: u64, size: u64) -> EngineError {
+    let what =
+        format!("its files do not prove entry `{index}` under the checkpoint of {size} entries: see `marque ledger verify`");
+    StoreError::Damaged { what }.into()
 }
 
 /// For receipts, checkpoints are signed at most this often, in microseconds: 20 a second.

@@ -132,6 +132,20 @@ pub(crate) fn write_in_place(path: &Path, bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Removes the file of a full bundle, and what may be left of when it was not full yet.
+pub(crate) fn remove_bundle(path: &Path) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".p");
+    let partial = PathBuf::from(partial);
+    for (path, removed) in [(path, std::fs::remove_file(path)), (partial.as_path(), std::fs::remove_dir_all(&partial))] {
+        match removed {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::io("remove", path)(e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(StoreError::io("sync directory", dir))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use marque_ledger::Bundle;
 
 use crate::StoreError;
-use crate::dir::{make_private_dir, write_in_place, write_whole};
+use crate::dir::{make_private_dir, remove_bundle, write_in_place, write_whole};
 use crate::error::Result;
 
 /// The files, and the open one.
@@ -82,11 +82,20 @@ impl Private {
 
     /// Removes the file of a full bundle.
     pub fn remove(&self, bundle: Bundle) -> Result<()> {
-        let path = self.path(bundle);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("remove", &path)(e)),
-            _ => Ok(()),
-        }
+        remove_bundle(&self.path(bundle))
+    }
+
+    /// Below which entry every bundle is removed, here and in the log, and below which they are being removed.
+    pub fn swept(&self) -> Option<(u64, u64)> {
+        let text = std::fs::read_to_string(self.dir.join(SWEPT)).ok()?;
+        let (done, goal) = text.trim().split_once(' ')?;
+        Some((done.parse().ok()?, goal.parse().ok()?))
+    }
+
+    /// Keeps that in mind, durably.
+    pub fn set_swept(&self, done: u64, goal: u64) -> Result<()> {
+        make_private_dir(&self.dir)?;
+        write_whole(&self.dir.join(SWEPT), format!("{done} {goal}\n").as_bytes(), 0o600)
     }
 
     /// The records that were kept when their bundles were let go, by index.
@@ -131,4 +140,6 @@ impl Private {
 const FOLDER: &str = "private";
 /// The file of what outlived its bundle.
 const RETAINED: &str = "retained";
+/// The file that says below which entry bundles are removed, and are to be.
+const SWEPT: &str = "swept";
 const WIDTH: u64 = 256;

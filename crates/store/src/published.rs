@@ -51,11 +51,16 @@ impl Published {
 
     fn resource(&self, resource: Resource) -> Result<Option<Served>> {
         for _ in 0..ATTEMPTS {
-            let size = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).head().size;
-            if !resource.is_in(size) {
+            let (size, pruned) = {
+                let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+                (tiles.head().size, tiles.pruned())
+            };
+            let widest = widest(resource, size);
+            // Contents that were let go may still be there for a moment.
+            let is_gone = matches!(widest, Resource::Bundle(_)) && widest.may_be_pruned(pruned);
+            if is_gone || !resource.is_in(size) {
                 return Ok(None);
             }
-            let widest = widest(resource, size);
             // A partial file that is gone has been followed by a wider one since.
             let Some(bytes) = read(&self.dir.join(widest.path()))? else { continue };
             let bytes = if widest == resource { bytes } else { resource.cut(&bytes)?.to_vec() };
@@ -118,6 +123,35 @@ mod tests {
         for path in absent.into_iter().chain(no_paths) {
             assert_eq!(site.file(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn t5_what_any_checkpoint_covered_is_served_as_it_was() {
+        let (site, mut seen) = (Site::new(), Vec::new());
+        for size in [1, 7, 255, 256, 257, 300, 511, 512, 513] {
+            site.grow(size);
+            let resources = Tile::partial(size).into_iter().map(|tile| tile.path());
+            let bundle = Bundle::in_tree(size / 256, size).map(|bundle| bundle.path());
+            seen.extend(resources.chain(bundle).map(|path| (site.file(&path).unwrap().bytes, path)));
+            for (bytes, path) in &seen {
+                assert_eq!(&site.file(path).unwrap().bytes, bytes, "{path} at {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn t6_what_was_pruned_is_not_served_and_its_hashes_are() {
+        let site = Site::new();
+        site.grow(600);
+        assert_eq!(site.file("pruned"), None);
+        assert_eq!(site.tiles().prune(500, &|_| false).unwrap(), 256);
+        for path in ["tile/entries/000", "tile/entries/000.p/7"] {
+            assert_eq!(site.file(path), None, "{path}");
+        }
+        for path in ["tile/0/000", "tile/0/000.p/7", "tile/1/000.p/2", "tile/entries/001", "tile/entries/002.p/88"] {
+            assert!(site.file(path).is_some(), "{path}");
+        }
+        assert_eq!(site.text("pruned"), "256\n");
     }
 
     #[test]

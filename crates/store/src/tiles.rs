@@ -4,6 +4,7 @@
 //! after its tiles and its head record are durable; the head that is on the disk is checked against the tiles at every start.
 
 mod disk;
+mod prune;
 
 use std::path::{Path, PathBuf};
 
@@ -71,7 +72,7 @@ impl Tiles {
             _ => Vec::new(),
         };
         let private = Private::open(dir, head.size)?;
-        Ok(Self {
+        let tiles = Self {
             dir: dir.to_owned(),
             origin: origin.to_owned(),
             tree,
@@ -80,9 +81,11 @@ impl Tiles {
             head,
             signed: None,
             dirty: false,
-            pruned: read_pruned(dir)?,
+            pruned: prune::read_word(dir)?,
             stopped: None,
-        })
+        };
+        tiles.sweep()?;
+        Ok(tiles)
     }
 
     /// The last published head.
@@ -93,16 +96,6 @@ impl Tiles {
     /// The directory that is published.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// What was kept of the entries that were let go.
-    pub fn retained(&self) -> Result<Vec<(u64, Vec<u8>)>> {
-        self.private.retained()
-    }
-
-    /// The first entry whose contents are still kept.
-    pub fn pruned(&self) -> u64 {
-        self.pruned
     }
 
     /// How many entries have been cut, published or not.
@@ -268,40 +261,12 @@ impl Tiles {
 
     /// Published entries from `from` on, as [`Record`]s, at most one bundle of them; none where they were pruned.
     pub fn read(&self, from: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        if from < self.pruned {
+            return Ok(Vec::new());
+        }
         let Some(bundle) = Bundle::in_tree(from / WIDTH, self.head.size) else { return Ok(Vec::new()) };
         let records = read_records(&self.dir, bundle)?;
         Ok(records.into_iter().filter(|(index, _)| *index >= from && *index < self.head.size).collect())
-    }
-
-    /// Lets go of the contents of the entries below `below`, in whole bundles (tlog-tiles, "Pruning"): the hashes stay, and
-    /// with them every proof. Returns the first entry that is still kept.
-    ///
-    /// Records that `keep` names are kept apart, so that views and state can still be made anew.
-    pub fn prune(&mut self, below: u64, keep: &dyn Fn(&[u8]) -> bool) -> Result<u64> {
-        let until = (below.min(self.head.size) / WIDTH).saturating_mul(WIDTH);
-        if until <= self.pruned {
-            return Ok(self.pruned);
-        }
-        let mut kept = self.private.retained()?;
-        for index in self.pruned / WIDTH..until / WIDTH {
-            let records = read_records(&self.dir, Bundle { index, width: WIDTH as u16 })?;
-            kept.extend(records.into_iter().filter(|(_, record)| keep(record)));
-        }
-        self.private.retain(&kept)?;
-        // The word comes before the deed: what is missing below it is missing on purpose.
-        write_whole(&self.dir.join(PRUNED), format!("{until}\n").as_bytes(), 0o644)?;
-        for index in self.pruned / WIDTH..until / WIDTH {
-            let bundle = Bundle { index, width: WIDTH as u16 };
-            let path = self.dir.join(bundle.path());
-            if let Err(e) = std::fs::remove_file(&path)
-                && e.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(StoreError::io("remove", &path)(e));
-            }
-            self.private.remove(bundle)?;
-        }
-        self.pruned = until;
-        Ok(until)
     }
 
     fn put_partial(&self, size: u64) -> Result<()> {
@@ -333,19 +298,6 @@ impl Tiles {
 /// The size in a checkpoint, whoever signed it; nothing where it is none.
 fn size_of(note: &str) -> Option<u64> {
     Some(Note::parse(note).ok()?.text.parse::<Checkpoint>().ok()?.size)
-}
-
-/// Below which entry the bundles were removed.
-fn read_pruned(dir: &Path) -> Result<u64> {
-    let path = dir.join(PRUNED);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .map_err(|_| StoreError::Damaged { what: format!("`{}` is not a number of entries", path.display()) }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        Err(e) => Err(StoreError::io("read", &path)(e)),
-    }
 }
 
 /// The entries of a published bundle, as [`Record`]s; none where it was pruned. For readers beside the follower.

@@ -7,11 +7,13 @@ use marque_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521};
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::bundle::Bundle;
 use crate::error::{Result, SvidError};
-use crate::jwk::Jwk;
+use crate::jwk::{Curve, Jwk};
 use crate::path::{self, check_signer_usage, check_validity, parse, spki_digest};
 use crate::validity::Validity;
 
@@ -71,12 +73,24 @@ pub fn thumbprint_b64url(thumbprint: &[u8; 32]) -> String {
 /// The public key of a certificate as a JWK (X509-SVID §6).
 pub(crate) fn public_jwk(der: &[u8]) -> Result<Jwk> {
     let certificate = parse(der)?;
-    let jwk = match certificate.public_key().parsed() {
-        Ok(PublicKey::EC(point)) => Jwk::from_point(point.data()),
+    let key = certificate.public_key();
+    let jwk = match key.parsed() {
+        Ok(PublicKey::EC(point)) => {
+            let named = curve(key);
+            Jwk::from_point(point.data()).filter(|jwk| matches!(jwk, Jwk::Ec { crv, .. } if Some(*crv) == named))
+        }
         Ok(PublicKey::RSA(key)) => Some(Jwk::from_rsa(key.modulus, key.exponent)),
         _ => None,
     };
     jwk.ok_or(SvidError::Certificate("its key is of an unknown kind"))
+}
+
+/// The curve that a key names, if it is one of those that JWKs here have (RFC 5480 §2.1.1.1). The length of a point does not
+/// tell: those of secp256k1 are as long as those of P-256.
+fn curve(key: &SubjectPublicKeyInfo<'_>) -> Option<Curve> {
+    let named = key.algorithm.parameters.as_ref()?.as_oid().ok()?;
+    let known = [(OID_EC_P256, Curve::P256), (OID_NIST_EC_P384, Curve::P384), (OID_NIST_EC_P521, Curve::P521)];
+    known.into_iter().find(|(oid, _)| *oid == named).map(|(_, curve)| curve)
 }
 
 /// What an authority needs to know of its own certificate (X509-SVID §3.2).

@@ -232,3 +232,43 @@ fn authorities_of_each_kind_of_key() {
     bundle.x509_authorities.push(root.der().to_vec());
     assert!(matches!(verify_x509_svid(&[&sign(&leaf(&[AGENT]), issuer)], &bundle, NOW), Err(SvidError::Chain(_))));
 }
+
+/// RFC 5480 §2.1.1.1: the curve is the one that the key names, and not any whose points are as long.
+#[test]
+fn a_key_on_another_curve_is_of_an_unknown_kind() {
+    for (algorithm, curve) in [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, Curve::P256),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, Curve::P384),
+        (&rcgen::PKCS_ECDSA_P521_SHA512, Curve::P521),
+    ] {
+        let params = signer("root", "spiffe://example.org", BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate_for(algorithm).unwrap()).unwrap();
+        assert!(matches!(public_jwk(root.der()), Ok(Jwk::Ec { crv, .. }) if crv == curve), "{algorithm:?}");
+    }
+    let der = base64::engine::general_purpose::STANDARD.decode(SECP256K1).unwrap();
+    assert!(parse(&der).is_ok(), "there is nothing else wrong with it");
+    let is_refused =
+        |der: &[u8]| matches!(public_jwk(der), Err(SvidError::Certificate(why)) if why == "its key is of an unknown kind");
+    assert!(is_refused(&der));
+    let mut bundle = Bundle::empty("example.org".parse().unwrap(), 1);
+    bundle.x509_authorities.push(der);
+    assert!(bundle.to_spiffe_json().is_err(), "it is not handed on under another name");
+
+    // X9.62's prime239v1 has a name as long as that of P-256.
+    let mut other = authority("example.org").certificate().to_vec();
+    assert!(public_jwk(&other).is_ok());
+    let place = other.windows(P256_NAME.len()).position(|window| window == P256_NAME).unwrap();
+    other[place + P256_NAME.len() - 1] = 4;
+    assert!(is_refused(&other));
+}
+
+/// The object identifier of P-256 in DER (RFC 5480 §2.1.1.1).
+const P256_NAME: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+/// A CA of openssl's with a key on secp256k1.
+const SECP256K1: &str = "\
+    MIIBoTCCAUegAwIBAgIUS6ZOfM3hGFZsJx6GWJA3nEVx7PswCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCQ0EwIBcNMjYxMTI2MjIzNzU3WhgPMj\
+    EyNjExMDIyMjM3NTdaMA0xCzAJBgNVBAMMAkNBMFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAE/1aBq9oCg7BCB9m7h5RqsDi2dWORcZyMOF7ORT6S\
+    qfgQlWvdbOjvWhoQ84rPss7iul66c0DpdxYxrgk37LsI4aOBhTCBgjAdBgNVHQ4EFgQUVvwSPkf0F9pD7I7jGZZLImJn6vEwHwYDVR0jBBgwFo\
+    AUVvwSPkf0F9pD7I7jGZZLImJn6vEwDwYDVR0TAQH/BAUwAwEB/zAOBgNVHQ8BAf8EBAMCAgQwHwYDVR0RBBgwFoYUc3BpZmZlOi8vZXhhbXBs\
+    ZS5vcmcwCgYIKoZIzj0EAwIDSAAwRQIgKumrgoI8bGu3Op1vG239YjhLb2kNTuyg6WirVsfitnICIQClvPnwAP9IZK2EDh84AR3dVHtiOPJRrS\
+    bUyLDHjqmVVg==";

@@ -68,9 +68,7 @@ impl Follow {
 
 /// Those that match of the next few entries, and the first entry behind them.
 fn some(engine: &Engine, filter: &mut Filter, from: u64) -> Result<(Vec<Entry>, u64)> {
-    // The log's own files may still have for a while what was let go.
-    let let_go = from < engine.tiles().pruned();
-    let entries = if let_go { Vec::new() } else { engine.views.entries(from)? };
+    let entries = engine.views.entries(from)?;
     if entries.first().is_none_or(|(first, _)| *first != from) {
         return Err(EngineError::Invalid(format!("entry {from} was let go before it could be shown")));
     }

@@ -174,8 +174,6 @@ impl Rounds {
         let Some(Ok(note)) = self.notes.get(&size).map(|note| self.bare(note)) else { return Vec::new() };
         let mut requests = Vec::new();
         for (witness, peer) in self.peers.iter_mut().enumerate() {
-            // What it cosigned is larger: it is asked again when the log has grown beyond that.
-            peer.done |= peer.known > size;
             if peer.done || peer.asked.is_some() || peer.rests(now) {
                 continue;
             }
@@ -236,12 +234,13 @@ impl Rounds {
                         "it does not hold to the `{cosigned}` entries that it says it cosigned"
                     )));
                 }
-                (peer.known, peer.corrected) = (cosigned, true);
                 if cosigned > size {
+                    // Not taken for true: it is asked again after the pause, as a witness that was wrong once may be right then.
                     let why =
                         format!("it cosigned `{cosigned}` entries of this log, which has `{size}`: one of the two went back");
                     return Err(Trouble::Refused(why));
                 }
+                (peer.known, peer.corrected) = (cosigned, true);
                 Ok(None)
             }
             status => Err(Trouble::Refused(format!("it answered `{status}`: {}", first_line(&body)))),
@@ -475,6 +474,22 @@ mod tests {
             world.rounds.answered(0, WitnessAnswer::Answered { status, body }, at(0));
         }
         assert!(world.rounds.status()[0].error.as_ref().unwrap().contains("does not hold to"));
+    }
+
+    #[test]
+    fn a_witness_that_claimed_more_than_there_is_is_asked_again() {
+        let mut world = World::new("group any any w0 w1\nquorum any\n");
+        world.publish(3, 0);
+        world.due(0);
+        let ahead = || WitnessAnswer::Answered { status: 409, body: format!("{}\n", u64::MAX) };
+        assert!(world.rounds.answered(0, ahead(), at(0)).change.is_some());
+        let again = world.due(1_000_000).pop().unwrap();
+        assert!(again.witness == 0 && again.body.starts_with("old 0\n"), "{again:?}");
+        assert_eq!(world.rounds.answered(0, ahead(), at(1_000_000)).change, None, "it is told of once");
+        let well = world.due(4_000_000).pop().unwrap();
+        let outcome = world.answer(&well, 4_000_000);
+        assert_eq!(outcome.change, Some(WitnessChange { name: "w0".to_owned(), trouble: None }));
+        assert_eq!(world.rounds.witnessed, Some(3));
     }
 
     #[test]

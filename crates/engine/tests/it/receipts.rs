@@ -1,5 +1,7 @@
 //! Receipts and artifacts: what shows that something is in the log.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use marque_core::Digest;
@@ -9,6 +11,7 @@ use marque_engine::{
     ActionRequest, ArtifactRequest, Caller, EngineError, Permit, Receipt, ReceiptOf, TraceClass, content, sha256,
 };
 use marque_ledger::{Checkpoint, CoseReceipt, TlogProof, verify_cose_receipt};
+use marque_store::StoreError;
 use serde_json::json;
 
 use crate::world::{ORIGIN, WORKER, World, answered, call};
@@ -168,6 +171,48 @@ async fn the_witnessed_checkpoint_is_taken_where_it_covers_the_entry() {
     let any = world.engine.receipt(&world.admin, ReceiptOf::Entry(0), false).await.unwrap();
     check(&world, &any);
     assert!(!any.witnessed);
+}
+
+/// A tile or an entry that has rotted is told of, and nothing is signed or handed out over it.
+#[tokio::test]
+async fn no_receipt_is_made_from_what_has_rotted() {
+    let world = World::start().await;
+    let permit = sent(&world).await;
+    let (record, entry) = (permit.record(), permit.entry());
+    permit.settle(answered()).unwrap();
+    world.engine.drain().await.unwrap();
+    world.publish().await;
+    let ledger = world.closed.root().join("ledger");
+    let hashes = ledger.join(format!("tile/0/000.p/{}", world.engine.log_size()));
+    assert!(entry > 0, "its path leads over the first hash");
+    flip(&hashes, 0);
+    for of in [ReceiptOf::Record(record), ReceiptOf::Entry(entry)] {
+        assert!(is_unproven(world.engine.receipt(&world.admin, of, false).await));
+    }
+    assert!(is_unproven(world.engine.receipt_now(entry).await));
+    assert!(is_unproven(world.engine.proof_now(record).await));
+    assert!(!world.engine.trace_record(record).unwrap().proof.unwrap().verified, "a trace says so");
+    flip(&hashes, 0);
+    check(&world, &world.engine.receipt(&world.admin, ReceiptOf::Record(record), false).await.unwrap());
+
+    world.task(WORKER, None).await;
+    world.publish().await;
+    let size = world.engine.log_size();
+    let entries = ledger.join(format!("tile/entries/000.p/{size}"));
+    flip(&entries, std::fs::metadata(&entries).unwrap().len() as usize - 1);
+    assert!(is_unproven(world.engine.receipt(&world.admin, ReceiptOf::Entry(size - 1), false).await));
+}
+
+fn is_unproven<T: std::fmt::Debug>(answer: Result<T, EngineError>) -> bool {
+    let error = answer.unwrap_err();
+    matches!(error, EngineError::Store(StoreError::Damaged { .. })) && error.to_string().contains("do not prove entry")
+}
+
+/// Flips a bit of a file.
+fn flip(path: &Path, place: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn file(name: &str, bytes: &[u8], task: TaskId, inputs: Vec<Digest>) -> ArtifactRequest {

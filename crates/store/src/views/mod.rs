@@ -149,6 +149,10 @@ impl Views {
     /// Durable entries from `next` on, as the log keeps them, about two mebibytes at most: from the log's segments, or from
     /// the tiles where those have been retired; none at the end and where they were pruned.
     pub fn entries(&self, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        // The segments may still have what was let go.
+        if next < self.tiles.lock().unwrap_or_else(PoisonError::into_inner).pruned() {
+            return Ok(Vec::new());
+        }
         if next >= self.log.first() {
             let entries = self.log.read(next, READ_BYTES)?;
             if !entries.is_empty() {
@@ -170,7 +174,13 @@ impl Views {
         if seq >= self.log.durable() {
             return Ok(None);
         }
-        let published = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).head().size;
+        let (published, pruned) = {
+            let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+            (tiles.head().size, tiles.pruned())
+        };
+        if seq < pruned {
+            return Ok(None);
+        }
         if seq >= published {
             return Ok(self.log.read(seq, 1)?.into_iter().find(|(index, _)| *index == seq).map(|(_, bytes)| bytes));
         }

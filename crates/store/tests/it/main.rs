@@ -9,6 +9,8 @@ mod log;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod prune;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod tiles;

@@ -21,7 +21,7 @@ impl LogFiles for Served<'_> {
 }
 
 /// A log and the directory of its tiles.
-struct Site {
+pub(crate) struct Site {
     dir: tempfile::TempDir,
     log: Log,
 }
@@ -33,11 +33,11 @@ impl Site {
         Self { dir, log }
     }
 
-    fn ledger(&self) -> PathBuf {
+    pub(crate) fn ledger(&self) -> PathBuf {
         self.dir.path().join("ledger")
     }
 
-    fn open(&self) -> Tiles {
+    pub(crate) fn open(&self) -> Tiles {
         Tiles::open(&self.ledger(), ORIGIN).unwrap()
     }
 
@@ -63,7 +63,7 @@ impl Site {
     }
 }
 
-fn entry(index: u64) -> Vec<u8> {
+pub(crate) fn entry(index: u64) -> Vec<u8> {
     index.to_string().into_bytes()
 }
 
@@ -278,7 +278,7 @@ fn a_follower_that_could_not_write_goes_on_only_when_it_is_opened_again() {
 
 impl Site {
     /// A log that is published as far as it reaches, with its follower.
-    fn published(size: u64) -> (Self, Tiles) {
+    pub(crate) fn published(size: u64) -> (Self, Tiles) {
         let site = Self::new();
         let mut tiles = site.open();
         site.grow(size);

@@ -248,6 +248,45 @@ fn views_are_rebuilt_from_tiles_and_log_together() {
     agree(&behind, &world.events);
 }
 
+/// A live segment still has what was let go: nothing reads it there, not even to make the views anew.
+#[test]
+fn what_was_let_go_is_not_read_again_from_a_live_segment() {
+    let mut world = long();
+    while world.events.len() < 600 {
+        world.push(Body::IssueRefused { identity: "spiffe://example.org/agent/a0".parse().unwrap(), why: "w".into() });
+    }
+    let decided = world.events.iter().position(|event| matches!(event.what, Body::Decided(_))).unwrap() as u64;
+    let (site, bears_state) = (Site::new(), |record: &[u8]| {
+        let leaf = marque_store::record::Record::split(record).0;
+        Event::from_bytes(leaf).unwrap().what.is_replayed()
+    });
+    site.write(&world.events);
+    let views = site.views("views.db");
+    site.catch_up(&views);
+    {
+        let mut tiles = site.tiles.lock().unwrap();
+        tiles.follow(&site.log).unwrap();
+        tiles.publish(&signer()).unwrap();
+    }
+    assert!(views.entry(decided).unwrap().is_some());
+    assert_eq!(site.tiles.lock().unwrap().prune(512, &bears_state).unwrap(), 512);
+    assert_eq!(site.log.first(), 0, "the segment has it all");
+    for seq in [0, decided, 511] {
+        assert!(views.raw(seq).unwrap().is_none() && views.entries(seq).unwrap().is_empty(), "{seq}");
+    }
+    for seq in [512, 599] {
+        assert!(views.raw(seq).unwrap().is_some(), "{seq}");
+        assert_eq!(views.entries(seq).unwrap().first().map(|(index, _)| *index), Some(seq));
+    }
+    assert!(views.record_at(decided).unwrap().is_some(), "what the views have stays");
+    views.clear().unwrap();
+    site.catch_up(&views);
+    assert!(views.record_at(decided).unwrap().is_none());
+    let mut replayed = Vec::new();
+    views.replay(|event| replayed.push(event.clone())).unwrap();
+    assert!(replayed == Model(&world.events).replayed(), "state is made anew from what was kept");
+}
+
 /// INVARIANT I6: what the state has closed is not pending in the views.
 #[test]
 fn a_revoked_elevation_is_not_pending() {

@@ -215,14 +215,14 @@ fn a_root_log_anchors_the_logs_of_two_tenants() {
 }
 
 /// A witness or a root log in a process of its own.
-struct Cosigner {
+pub struct Cosigner {
     process: Running,
     key: String,
     url: String,
 }
 
 impl Cosigner {
-    fn witness(world: &World, name: &str, listen: &str, logs: &[&str]) -> Self {
+    pub fn witness(world: &World, name: &str, listen: &str, logs: &[&str]) -> Self {
         Self::start(world, name, &["witness", "--name", &format!("witness.example/{name}"), "--listen", listen], logs)
     }
 
@@ -248,7 +248,7 @@ impl Cosigner {
     }
 
     /// Its line in a policy.
-    fn line(&self, name: &str) -> String {
+    pub fn line(&self, name: &str) -> String {
         format!("witness {name} {} {}\n", self.key, self.url)
     }
 
@@ -341,7 +341,7 @@ fn tenant(domain: &str) -> World {
 
 /// A server that asks the witnesses of a policy, and where its log is on plain HTTP.
 #[track_caller]
-fn serve(world: &World, policy: &str) -> (Running, String) {
+pub fn serve(world: &World, policy: &str) -> (Running, String) {
     world.write("policy", policy);
     let mut command = world.serve_command();
     command.args(["--ledger", ANY_PORT, "--witness-policy", &world.path("policy")]);
@@ -352,12 +352,12 @@ fn serve(world: &World, policy: &str) -> (Running, String) {
     (server, ledger)
 }
 
-fn start_task(world: &World) {
+pub fn start_task(world: &World) {
     world.run(&["task", "start", "--as", "agent/researcher", "--purpose", "to be witnessed"]).must(0, &["started task_"]);
 }
 
 /// The size of the newest checkpoint that a quorum cosigned, 0 when there is none.
-fn witnessed(ledger: &str, policy: &Policy) -> u64 {
+pub fn witnessed(ledger: &str, policy: &Policy) -> u64 {
     let reply = get(&format!("{ledger}/checkpoint.witnessed"));
     if reply.status == 404 {
         return 0;
@@ -367,11 +367,11 @@ fn witnessed(ledger: &str, policy: &Policy) -> u64 {
     verdict.checkpoint.size
 }
 
-fn log_key(world: &World) -> String {
+pub fn log_key(world: &World) -> String {
     std::fs::read_to_string(world.state().join("ledger/verifier")).unwrap().trim().to_owned()
 }
 
-fn get(url: &str) -> Reply {
+pub fn get(url: &str) -> Reply {
     send("GET", url, "")
 }
 
@@ -385,11 +385,11 @@ fn send(method: &str, url: &str, body: &str) -> Reply {
     link.reply().unwrap()
 }
 
-fn text(reply: &Reply) -> String {
+pub fn text(reply: &Reply) -> String {
     String::from_utf8(reply.body.clone()).unwrap()
 }
 
-const ANY_PORT: &str = "127.0.0.1:0";
+pub const ANY_PORT: &str = "127.0.0.1:0";
 const LOG: &str = "example.org/marque/log";
 const HONEST: &str = "";
 const FORKED: &str = "other ";

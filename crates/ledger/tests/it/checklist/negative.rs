@@ -35,6 +35,20 @@ fn a_flipped_bit_in_any_field_of_a_proof() {
 }
 
 #[test]
+fn a_flipped_bit_in_any_field_of_a_request() {
+    let last = Some(TreeHead { size: 600, root: SAMPLE.roots[600] });
+    let good = AddCheckpoint::new(600, &sample_note(1000), &SAMPLE.tiles).unwrap().to_string();
+    let is_cosigned = |body: &str| body.parse::<AddCheckpoint>().is_ok_and(|it| it.judge(&[signer().verifier()], last).is_ok());
+    assert!(is_cosigned(&good));
+    for (place, bit) in (0..good.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+        let mut bytes = good.clone().into_bytes();
+        bytes[place] ^= 1 << bit;
+        let Ok(changed) = String::from_utf8(bytes) else { continue };
+        assert!(!is_cosigned(&changed), "byte {place} bit {bit}");
+    }
+}
+
+#[test]
 fn a_hyphen_for_the_em_dash() {
     for dash in ["-", "--", "\u{2013}", "\u{2015}", "\u{2212}"] {
         assert!(Note::parse(&sample_note(7).replace('\u{2014}', dash)).is_err(), "{dash}");
@@ -68,6 +82,17 @@ fn trailing_spaces() {
         let changed = format!("{} {}", &text[..place], &text[place..]);
         let verified = changed.parse::<TlogProof>().and_then(|proof| proof.verify(b"4", ORIGIN, &[signer().verifier()]));
         assert!(verified.is_err(), "{place}");
+    }
+    let (note, policy) = (cosigned(&sample_note(1000), &[(1, 1_700_000_000)]), policy());
+    for (place, _) in note.match_indices('\n') {
+        let changed = format!("{} {}", &note[..place], &note[place..]);
+        assert!(!policy.evaluate(&changed).is_ok_and(|verdict| verdict.is_quorum), "{place}");
+    }
+    let request = AddCheckpoint::new(600, &sample_note(1000), &SAMPLE.tiles).unwrap().to_string();
+    let last = Some(TreeHead { size: 600, root: SAMPLE.roots[600] });
+    for (place, _) in request.match_indices('\n') {
+        let changed = format!("{} {}", &request[..place], &request[place..]).parse::<AddCheckpoint>();
+        assert!(!changed.is_ok_and(|it| it.judge(&[signer().verifier()], last).is_ok()), "{place}");
     }
     for key in [signer().verifier().to_string(), witness(1).verifier().to_string()] {
         assert!(format!("{key} ").parse::<marque_ledger::Verifier>().is_err());

@@ -132,7 +132,8 @@ fn n6_sixteen_signatures_and_more_are_read() {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Base64 of four bytes or more.
+pub(super) fn base64(bytes: &[u8]) -> String {
     // A signature line holds base64 of its key id and blob.
     let (id, blob) = bytes.split_first_chunk::<4>().unwrap();
     let line = Signature { name: "n".to_owned(), key_id: u32::from_be_bytes(*id), blob: blob.to_vec() }.to_string();

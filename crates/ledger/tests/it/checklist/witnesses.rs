@@ -1,10 +1,11 @@
-//! W1, W3 and W4: tlog-cosignature v1.0.1 and tlog-witness v1.0.0.
+//! W1–W4: tlog-cosignature v1.0.1 and tlog-witness v1.0.0.
 
 use marque_ledger::{
-    Accepted, AddCheckpoint, Checkpoint, Hash, LedgerError, Note, Refusal, Signer, TreeHead, empty_root, open, parse_stale_size,
-    witness_path,
+    Accepted, AddCheckpoint, Checkpoint, Hash, LedgerError, Note, Refusal, Signature, Signer, TreeHead, WitnessVerifier,
+    add_cosignatures, empty_root, open, parse_stale_size, witness_path,
 };
 
+use super::notes::base64;
 use crate::sample::{ORIGIN, SAMPLE, cosigned, note, sample_note, signer, witness};
 
 #[test]
@@ -29,6 +30,20 @@ fn w1_times_are_not_zero_and_fit_63_bits() {
         let verified = witness(1).verifier().verify(&format!("{}{line}\n", sample_note(7)));
         assert_eq!(verified, Err(LedgerError::BadTime(time)));
     }
+}
+
+/// ML-DSA-44, which is not spoken here.
+#[test]
+fn w2_cosignatures_of_ml_dsa_are_carried_and_do_not_count() {
+    let known = [witness(1).verifier()];
+    let line = Signature { name: known[0].name().to_owned(), key_id: 6, blob: vec![7; 8 + 2420] };
+    let note = format!("{}{line}\n", sample_note(7));
+    assert_eq!((known[0].verify(&note), open(&note, &[signer().verifier()]).is_ok()), (Ok(None), true));
+    let plain = format!("{}\n", witness(1).cosign(&Note::parse(&note).unwrap().text, 9).unwrap());
+    assert_eq!(add_cosignatures(&note, &plain, &known), Ok(note + &plain));
+    assert_eq!(add_cosignatures(&sample_note(7), &format!("{line}\n"), &known), Ok(sample_note(7)), "it is no answer");
+    let key = format!("{}+00000006+{}", known[0].name(), base64(&[&[6_u8], [7_u8; 1312].as_slice()].concat()));
+    assert!(key.parse::<WitnessVerifier>().is_err());
 }
 
 #[test]
