@@ -126,8 +126,8 @@ impl Segments {
         let unready = name.with_extension("unready");
         let mut file =
             private_file().create(true).truncate(true).write(true).open(&unready).map_err(StoreError::io("create", &unready))?;
-        let zeros = vec![0; 1 << 20];
-        for _ in 0..SEGMENT_BYTES >> 20 {
+        let zeros = vec![0; 512 << 10];
+        for _ in 0..SEGMENT_BYTES / zeros.len() as u64 {
             file.write_all(&zeros).map_err(StoreError::io("preallocate", &name))?;
             // Bit by bit: the log's own syncs would wait for a large one.
             file.sync_data().map_err(StoreError::io("preallocate", &name))?;

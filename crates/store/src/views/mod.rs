@@ -146,7 +146,7 @@ impl Views {
         project(db, opened.iter().filter(|(i, _)| *i >= tables), below)
     }
 
-    /// Durable entries from `next` on, as the log keeps them, about two mebibytes at most: from the log's segments, or from
+    /// Durable entries from `next` on, as the log keeps them, about four mebibytes at most: from the log's segments, or from
     /// the tiles where those have been retired; none at the end and where they were pruned.
     pub fn entries(&self, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         // The segments may still have what was let go.
@@ -159,7 +159,21 @@ impl Views {
                 return Ok(entries);
             }
         }
-        self.tiles.lock().unwrap_or_else(PoisonError::into_inner).read(next)
+        let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = tiles.read(next)?;
+        let size = |entries: &[(u64, Vec<u8>)]| entries.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        let mut bytes = size(&entries);
+        while bytes < READ_BYTES
+            && let Some((last, _)) = entries.last()
+        {
+            let more = tiles.read(last.saturating_add(1))?;
+            if more.is_empty() {
+                break;
+            }
+            bytes = bytes.saturating_add(size(&more));
+            entries.extend(more);
+        }
+        Ok(entries)
     }
 
     /// One entry, opened; nothing where it was pruned or is not there.
@@ -260,4 +274,4 @@ fn make(path: &Path) -> Result<Connection> {
 }
 
 const SCHEMA: i64 = 5;
-const READ_BYTES: usize = 2 << 20;
+const READ_BYTES: usize = 4 << 20;
