@@ -53,7 +53,7 @@ impl Brokers {
     {
         match tls.accept_on(stream).await {
             Ok((stream, Client { workload: Some(broker), .. })) => {
-                let source = OnBehalf::of(Arc::clone(&self.engine), broker.clone());
+                let source = OnBehalf::of(Arc::clone(&self.engine), broker.clone(), None);
                 let service = ApiServer::new(BrokerApi { brokers: self, broker, source });
                 http(AnyAuthority::new(stream), service).await;
             }
@@ -71,6 +71,14 @@ struct BrokerApi {
     source: Arc<OnBehalf>,
 }
 
+/// What a request refers to.
+struct Referred {
+    /// Where the answers about it come from.
+    source: Arc<dyn Source>,
+    /// The copies that the process is.
+    copies: Vec<Identified>,
+}
+
 #[tonic::async_trait]
 impl Api for BrokerApi {
     type SubscribeToX509SVIDStream = Updates<pb::SubscribeToX509svidResponse>;
@@ -81,16 +89,16 @@ impl Api for BrokerApi {
         &self,
         request: Request<pb::SubscribeToX509svidRequest>,
     ) -> Result<Response<Self::SubscribeToX509SVIDStream>, Status> {
-        let copies = self.referred(self.admitted(request)?.reference).await?;
-        updates(self.source(), copies).await
+        let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
+        updates(source, copies).await
     }
 
     async fn subscribe_to_x509_bundles(
         &self,
         request: Request<pb::SubscribeToX509BundlesRequest>,
     ) -> Result<Response<Self::SubscribeToX509BundlesStream>, Status> {
-        let copies = self.referred(self.admitted(request)?.reference).await?;
-        updates(self.source(), copies).await
+        let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
+        updates(source, copies).await
     }
 
     async fn fetch_jwtsvid(
@@ -99,11 +107,11 @@ impl Api for BrokerApi {
     ) -> Result<Response<pb::FetchJwtsvidResponse>, Status> {
         let asked = self.admitted(request)?;
         check_audience(&asked.audience)?;
-        let copies = self.referred(asked.reference).await?;
+        let Referred { source, copies } = self.referred(asked.reference).await?;
         let copies = chosen(copies, &asked.spiffe_id).map_err(Refusal::NotEntitled.explain())?;
         let mut svids = Vec::new();
         for copy in &copies {
-            let svid = self.source.jwt_svid(copy, &asked.audience).await?;
+            let svid = source.jwt_svid(copy, &asked.audience).await?;
             svids.push(pb::Jwtsvid { spiffe_id: copy.identity.to_string(), svid, hint: copy.hint.clone() });
         }
         Ok(Response::new(pb::FetchJwtsvidResponse { svids }))
@@ -113,16 +121,12 @@ impl Api for BrokerApi {
         &self,
         request: Request<pb::SubscribeToJwtBundlesRequest>,
     ) -> Result<Response<Self::SubscribeToJWTBundlesStream>, Status> {
-        let copies = self.referred(self.admitted(request)?.reference).await?;
-        updates(self.source(), copies).await
+        let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
+        updates(source, copies).await
     }
 }
 
 impl BrokerApi {
-    fn source(&self) -> Arc<dyn Source> {
-        Arc::clone(&self.source) as Arc<dyn Source>
-    }
-
     /// What an allowed broker asks whose X.509-SVID still counts (Broker Endpoint §3, §5, §6).
     fn admitted<T>(&self, request: Request<T>) -> Result<T, Status> {
         check_mark(request.metadata(), "broker.spiffe.io")?;
@@ -135,7 +139,7 @@ impl BrokerApi {
     }
 
     /// The copies that the referred process is, attested now by what is seen of it (Broker API §3.1.1, §4.8).
-    async fn referred(&self, reference: Option<pb::WorkloadReference>) -> Result<Vec<Identified>, Status> {
+    async fn referred(&self, reference: Option<pb::WorkloadReference>) -> Result<Referred, Status> {
         let pid = process(reference)?;
         self.check_host(pid)?;
         let engine = &self.brokers.engine;
@@ -152,7 +156,9 @@ impl BrokerApi {
         for copy in &copies {
             tracing::info!(broker = %self.broker.identity, pid, workload = %copy.identity, instance = %copy.instance, "a broker asked");
         }
-        Ok(copies)
+        // It stays a process of its launch for as long as it is asked about.
+        let source = OnBehalf::of(Arc::clone(engine), self.broker.clone(), launch);
+        Ok(Referred { source, copies })
     }
 
     /// A process number means the same to both only where both see the same processes: the broker was attested by this

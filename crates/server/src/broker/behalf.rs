@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use marque_core::state::Dead;
 use marque_core::time::Timestamp;
-use marque_engine::{Clock, Engine, Identified, ValidatedJwt, Workload};
+use marque_engine::{Clock, Engine, Identified, Launch, ValidatedJwt, Workload};
 use tonic::Status;
 
 use super::refusal::{Refusal, refused};
@@ -13,7 +13,7 @@ use crate::serve::Peer;
 use crate::source::{Bundles, Changes, HeldSvid, Local, Source, status};
 use crate::updates::{Current, Stated};
 
-/// The source of one broker.
+/// The source of one broker, for the processes of this host or of one launch.
 #[derive(Debug)]
 pub(super) struct OnBehalf {
     engine: Arc<Engine>,
@@ -22,8 +22,8 @@ pub(super) struct OnBehalf {
 }
 
 impl OnBehalf {
-    pub(super) fn of(engine: Arc<Engine>, broker: Workload) -> Arc<Self> {
-        Arc::new(Self { local: Local::of(Arc::clone(&engine), None), engine, broker })
+    pub(super) fn of(engine: Arc<Engine>, broker: Workload, launch: Option<Launch>) -> Arc<Self> {
+        Arc::new(Self { local: Local::of(Arc::clone(&engine), launch), engine, broker })
     }
 
     /// A broker counts as long as the X.509-SVID of its connection (Broker Endpoint §6).
