@@ -90,7 +90,7 @@ impl Api for BrokerApi {
         request: Request<pb::SubscribeToX509svidRequest>,
     ) -> Result<Response<Self::SubscribeToX509SVIDStream>, Status> {
         let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
-        updates(source, copies).await
+        updates(source, copies, String::new()).await
     }
 
     async fn subscribe_to_x509_bundles(
@@ -98,7 +98,7 @@ impl Api for BrokerApi {
         request: Request<pb::SubscribeToX509BundlesRequest>,
     ) -> Result<Response<Self::SubscribeToX509BundlesStream>, Status> {
         let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
-        updates(source, copies).await
+        updates(source, copies, String::new()).await
     }
 
     async fn fetch_jwtsvid(
@@ -122,7 +122,7 @@ impl Api for BrokerApi {
         request: Request<pb::SubscribeToJwtBundlesRequest>,
     ) -> Result<Response<Self::SubscribeToJWTBundlesStream>, Status> {
         let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
-        updates(source, copies).await
+        updates(source, copies, String::new()).await
     }
 }
 

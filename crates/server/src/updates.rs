@@ -12,6 +12,7 @@ use tokio_stream::Stream;
 use tonic::{Response, Status};
 
 use crate::source::{Changes, Source};
+use crate::workload::chosen;
 
 /// A stream of full states.
 pub struct Updates<T>(mpsc::Receiver<Result<T, Status>>);
@@ -56,13 +57,16 @@ pub(crate) trait Stated: Sized + Send + 'static {
 /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
 /// changes, when the authority that signed it is tainted, when the caller's identities are others. Ends the stream when the
 /// source says why, as with `PermissionDenied` when the caller has none any more (Workload API §4.3, §5.2.1).
+///
+/// What is `wanted` alone is shown, where anything in particular is: the stream ends with that.
 pub(crate) async fn updates<T: Stated>(
     source: Arc<dyn Source>,
     mut copies: Vec<Identified>,
+    wanted: String,
 ) -> Result<Response<Updates<T>>, Status> {
     let (tx, rx) = mpsc::channel(1);
     let Changes { mut ended, mut bundles } = source.changes();
-    let mut state = T::fresh(&*source, &copies).await?;
+    let mut state = shown::<T>(&*source, &copies, &wanted).await?;
     tokio::spawn(async move {
         loop {
             let rotate = state.rotate;
@@ -77,7 +81,7 @@ pub(crate) async fn updates<T: Stated>(
                     Ok(None) if !due => {}
                     Ok(now) => {
                         copies = now.unwrap_or(copies);
-                        break T::fresh(&*source, &copies).await;
+                        break shown(&*source, &copies, &wanted).await;
                     }
                 }
                 tokio::select! {
@@ -103,6 +107,11 @@ pub(crate) async fn updates<T: Stated>(
         }
     });
     Ok(Response::new(Updates(rx)))
+}
+
+/// The full state of what is asked for.
+async fn shown<T: Stated>(source: &dyn Source, copies: &[Identified], wanted: &str) -> Result<Current<T>, Status> {
+    T::fresh(source, &chosen(copies.to_vec(), wanted)?).await
 }
 
 /// The copies that count instead of these: those that have not ended, or what changed entries make of the caller.

@@ -40,7 +40,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
 
     async fn fetch_x509svid(&self, request: Request<pb::X509svidRequest>) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
         let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        updates(Arc::clone(&self.0.source), copies, String::new()).await
     }
 
     async fn fetch_x509_bundles(
@@ -48,7 +48,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
         let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        updates(Arc::clone(&self.0.source), copies, String::new()).await
     }
 
     async fn fetch_jwtsvid(&self, request: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
@@ -69,7 +69,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
         let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        updates(Arc::clone(&self.0.source), copies, String::new()).await
     }
 
     async fn validate_jwtsvid(
@@ -92,8 +92,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
     async fn fetch_witsvid(&self, request: Request<pb::WitsvidRequest>) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
         wit(&*self.0.source)?;
         let copies = self.caller(&request).await?;
-        let copies = chosen(copies, &request.into_inner().spiffe_id)?;
-        updates(Arc::clone(&self.0.source), copies).await
+        updates(Arc::clone(&self.0.source), copies, request.into_inner().spiffe_id).await
     }
 
     async fn fetch_wit_bundles(
@@ -102,7 +101,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
     ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
         wit(&*self.0.source)?;
         let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        updates(Arc::clone(&self.0.source), copies, String::new()).await
     }
 }
 
