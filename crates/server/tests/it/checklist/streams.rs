@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use marque_core::id::InstanceId;
 use marque_core::identity::Lifecycle;
+use marque_core::revocation::Target;
 use marque_core::time::{Timestamp, Ttl};
 use marque_engine::desired::IdentitySpec;
 use marque_engine::{AuthorityVerb, Bundle, Clock, Identified, KeyKind, ValidatedJwt};
@@ -246,6 +247,26 @@ async fn line_28_one_identity_of_two_is_redacted() {
     assert!(second.svids == first.svids[1..], "the other one, as it was");
     world.engine.move_identity(&world.admin, OTHER, Lifecycle::Suspended, "test").await.unwrap();
     assert_eq!(stream.refusal().await, Some(PERMISSION_DENIED));
+}
+
+/// INVARIANT (I4 revocation is monotone): a copy that was revoked does not come back into the stream that had it.
+#[tokio::test]
+async fn line_28_a_revoked_copy_of_two_stays_redacted() {
+    let world = twofold().await;
+    let socket = Socket::open(&world.engine).await;
+    let mut stream = socket.call("FetchX509SVID", &X509svidRequest {}, MARK).await;
+    let first: X509svidResponse = stream.next().await.unwrap();
+    let revoked = world.engine.authenticate_certificate(&[first.svids[0].x509_svid.as_slice()]).unwrap();
+    assert_eq!(revoked.identity, spiffe(ME));
+    world.engine.revoke(&world.admin, Target::Instance(revoked.instance), "test").await.unwrap();
+    let second: X509svidResponse = stream.next().await.unwrap();
+    assert!(second.svids == first.svids[1..], "the other one, as it was");
+    world.register(IdentitySpec { hint: Some("elsewhere".into()), ..me(OTHER) }).await.unwrap();
+    let third: X509svidResponse = stream.next().await.unwrap();
+    let shown: Vec<_> = third.svids.iter().map(|svid| (svid.spiffe_id.clone(), svid.hint.as_str())).collect();
+    assert_eq!(shown, [(spiffe(OTHER).to_string(), "elsewhere")]);
+    let again: X509svidResponse = socket.ask("FetchX509SVID", &X509svidRequest {}).await.unwrap();
+    assert_eq!(again.svids.len(), 2, "whoever asks again is attested again");
 }
 
 #[tokio::test]
