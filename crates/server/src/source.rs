@@ -154,8 +154,7 @@ impl Source for Local {
     }
 
     fn ended(&self, copies: &[Identified]) -> Option<Status> {
-        let state = self.engine.state();
-        let dead = copies.iter().find_map(|copy| state.check_instance(copy.instance).err())?;
+        let dead = copies.iter().find_map(|copy| self.engine.ended(copy.instance))?;
         Some(Status::permission_denied(dead.to_string()))
     }
 

@@ -81,9 +81,10 @@ impl Source for OnBehalf {
         if let Err(status) = self.check_broker() {
             return Some(status);
         }
-        let state = self.engine.state();
-        let dead = copies.iter().find_map(|copy| state.check_instance(copy.instance).err())?;
-        let refusal = if matches!(dead, Dead::Unknown(_)) { Refusal::NotFound } else { Refusal::NotEntitled };
+        let (copy, dead) = copies.iter().find_map(|copy| Some((copy, self.engine.ended(copy.instance)?)))?;
+        // The process has ended, or it is there and may not be spoken for: its task can be unknown, too.
+        let is_gone = matches!(&dead, Dead::Unknown(what) if *what == copy.instance.to_string());
+        let refusal = if is_gone { Refusal::NotFound } else { Refusal::NotEntitled };
         Some(refused(refusal, &dead.to_string(), None))
     }
 }

@@ -340,6 +340,14 @@ async fn line_44_a_launched_process_stays_a_process_of_its_launch() {
     let second: SubscribeToX509svidResponse = stream.next().await.unwrap();
     assert_eq!(second.svids[0].hint, "behind the mesh");
     assert_eq!(second.svids[0].x509_svid, first.svids[0].x509_svid, "it is the same copy");
+
+    // It ends with its task, though the process goes on.
+    let asked = SubscribeToX509BundlesRequest { reference: process(scene.sleeper.pid()) };
+    let mut bundles = broker.call("SubscribeToX509Bundles", &asked, MARK).await;
+    let _: SubscribeToX509BundlesResponse = bundles.next().await.unwrap();
+    engine.finish_task(&scene.world.alice, task.id).await.unwrap();
+    assert_eq!(reason(&mut stream).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"));
+    assert_eq!(reason(&mut bundles).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"));
 }
 
 /// INVARIANT (I4 revocation is monotone): of the workload, and of the broker.
