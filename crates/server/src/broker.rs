@@ -25,7 +25,7 @@ use crate::pb::broker::api_server::{Api, ApiServer};
 use crate::serve::http;
 use crate::source::{Source, status};
 use crate::tls::{Client, Tls};
-use crate::updates::{Updates, updates};
+use crate::updates::{Stated, Updates, updates};
 use crate::workload::{check_audience, check_mark, chosen};
 
 /// The revision of the SPIFFE specifications whose Broker API this is.
@@ -89,16 +89,14 @@ impl Api for BrokerApi {
         &self,
         request: Request<pb::SubscribeToX509svidRequest>,
     ) -> Result<Response<Self::SubscribeToX509SVIDStream>, Status> {
-        let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
-        updates(source, copies, String::new()).await
+        self.stream(self.admitted(request)?.reference).await
     }
 
     async fn subscribe_to_x509_bundles(
         &self,
         request: Request<pb::SubscribeToX509BundlesRequest>,
     ) -> Result<Response<Self::SubscribeToX509BundlesStream>, Status> {
-        let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
-        updates(source, copies, String::new()).await
+        self.stream(self.admitted(request)?.reference).await
     }
 
     async fn fetch_jwtsvid(
@@ -121,8 +119,7 @@ impl Api for BrokerApi {
         &self,
         request: Request<pb::SubscribeToJwtBundlesRequest>,
     ) -> Result<Response<Self::SubscribeToJWTBundlesStream>, Status> {
-        let Referred { source, copies } = self.referred(self.admitted(request)?.reference).await?;
-        updates(source, copies, String::new()).await
+        self.stream(self.admitted(request)?.reference).await
     }
 }
 
@@ -136,6 +133,14 @@ impl BrokerApi {
             return Err(Status::permission_denied(format!("`{}` is not a broker here", self.broker.identity)));
         }
         Ok(request.into_inner())
+    }
+
+    /// A stream for what is referred to.
+    async fn stream<T: Stated>(&self, reference: Option<pb::WorkloadReference>) -> Result<Response<Updates<T>>, Status> {
+        // Before the process is looked at, so that nothing is missed.
+        let changes = self.source.changes();
+        let Referred { source, copies } = self.referred(reference).await?;
+        updates(source, changes, copies, String::new()).await
     }
 
     /// The copies that the referred process is, attested now by what is seen of it (Broker API §3.1.1, §4.8).
