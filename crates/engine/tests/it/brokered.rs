@@ -85,7 +85,9 @@ async fn what_a_broker_fetched_ends_with_the_broker() {
 async fn a_broker_whose_certificate_was_revoked_fetches_nothing() {
     let world = World::start().await;
     let (broker, worker) = (world.agent(LEAD).await, world.agent(WORKER).await);
+    world.engine.brokered_x509_svid(&broker.workload, &worker.instance).await.unwrap();
     world.engine.revoke(&world.admin, Target::Lease(broker.workload.lease), "test").await.unwrap();
+    // What it has counts on, and is not given again.
     let x509 = world.engine.brokered_x509_svid(&broker.workload, &worker.instance).await.unwrap_err();
     assert!(matches!(x509, EngineError::Dead(_)), "{x509}");
     let audience = [AUDIENCE.to_owned()];
