@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marque_core::spiffe::SpiffeId;
-use marque_engine::{Engine, Identified, Workload};
+use marque_engine::{Engine, Identified, Workload, start_time};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Code, Request, Response, Status};
@@ -152,9 +152,14 @@ impl BrokerApi {
         let look = tokio::task::spawn_blocking(move || looking.look(pid)).await;
         let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
         let seen = seen.map_err(|e| refused(Refusal::NotFound, &e.chain(), Some(pid)))?;
+        let started = seen.0.started;
         let launch = self.brokers.launches.as_ref().and_then(|launches| launches.of(pid));
         let instances = engine.attest_all(seen, launch.as_ref()).await.map_err(|e| match status(&e) {
-            denied if denied.code() == Code::PermissionDenied => refused(Refusal::NotEntitled, denied.message(), Some(pid)),
+            denied if denied.code() == Code::PermissionDenied => {
+                // It may have ended since it was looked at, and be denied for that.
+                let is_there = start_time(pid).ok() == Some(started);
+                refused(if is_there { Refusal::NotEntitled } else { Refusal::NotFound }, denied.message(), Some(pid))
+            }
             other => other,
         })?;
         let copies = engine.identified(&instances);

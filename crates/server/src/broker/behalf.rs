@@ -35,6 +35,12 @@ impl OnBehalf {
             Some(dead) => Err(Status::unauthenticated(format!("{dead}: connect again with a fresh X.509-SVID"))),
         }
     }
+
+    /// A status with the reason of the standard (Broker API §4.8): what has ended meanwhile says it, the broker first; else
+    /// who is denied is not entitled.
+    fn explained(&self, copies: &[Identified], status: Status) -> Status {
+        self.ended(copies).unwrap_or_else(|| Refusal::NotEntitled.explain()(status))
+    }
 }
 
 impl Clock for OnBehalf {
@@ -50,14 +56,14 @@ impl Source for OnBehalf {
     }
 
     async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status> {
-        let instance = self.engine.instance(of.instance).map_err(|e| status(&e))?;
-        let held = self.engine.brokered_x509_svid(&self.broker, &instance).await.map_err(|e| status(&e))?;
+        let fetched = async { self.engine.brokered_x509_svid(&self.broker, &self.engine.instance(of.instance)?).await };
+        let held = fetched.await.map_err(|e| self.explained(std::slice::from_ref(of), status(&e)))?;
         Ok(HeldSvid::from(&held))
     }
 
     async fn jwt_svid(&self, of: &Identified, audience: &[String]) -> Result<String, Status> {
-        let instance = self.engine.instance(of.instance).map_err(|e| status(&e))?;
-        self.engine.brokered_jwt_svid(&self.broker, &instance, audience).await.map_err(|e| status(&e))
+        let fetched = async { self.engine.brokered_jwt_svid(&self.broker, &self.engine.instance(of.instance)?, audience).await };
+        fetched.await.map_err(|e| self.explained(std::slice::from_ref(of), status(&e)))
     }
 
     async fn validate(&self, token: &str, audience: &str) -> Result<ValidatedJwt, Status> {
@@ -74,7 +80,7 @@ impl Source for OnBehalf {
 
     /// Broker API §4.9: nothing more is sent once the workload has stopped, or may not be spoken for any more.
     async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
-        self.local.moved(copies).await
+        self.local.moved(copies).await.map_err(|status| self.explained(copies, status))
     }
 
     fn ended(&self, copies: &[Identified]) -> Option<Status> {

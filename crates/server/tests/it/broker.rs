@@ -319,6 +319,27 @@ async fn line_44_process_numbers_do_not_cross_hosts() {
     assert_eq!(broker.refused(process(scene.sleeper.pid())).await, invalid);
 }
 
+/// A refusal in the middle of a stream says why, as one at its beginning does.
+#[tokio::test]
+async fn line_43_a_stream_ends_with_its_reason() {
+    let scene = Scene::with_sleeper().await;
+    let broker = scene.broker(LEAD).await;
+    let mut stream = broker.call("SubscribeToX509SVID", &x509_of(scene.sleeper.pid()), MARK).await;
+    let _: SubscribeToX509svidResponse = stream.next().await.unwrap();
+    let nobody = BTreeSet::from(["unix:name:nobody".parse().unwrap()]);
+    let changed = IdentitySpec { selectors: nobody, ..program(SLEEPER, scene.sleeper.0.id()) };
+    scene.world.register(changed).await.unwrap();
+    assert_eq!(reason(&mut stream).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"), "its entry is another's");
+
+    let scene = Scene::with_sleeper().await;
+    let (world, broker) = (&scene.world, scene.broker(LEAD).await);
+    let mut stream = broker.call("SubscribeToX509SVID", &x509_of(scene.sleeper.pid()), MARK).await;
+    let first: SubscribeToX509svidResponse = stream.next().await.unwrap();
+    let workload = world.engine.authenticate_certificate(&[first.svids[0].x509_svid.as_slice()]).unwrap();
+    world.engine.revoke(&world.admin, Target::Instance(workload.instance), "test").await.unwrap();
+    assert_eq!(reason(&mut stream).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"), "it was revoked");
+}
+
 /// Entries that change make no other copy of a launched process.
 #[tokio::test]
 async fn line_44_a_launched_process_stays_a_process_of_its_launch() {
