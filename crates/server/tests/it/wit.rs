@@ -208,6 +208,6 @@ async fn a_key_for_wit_svids_comes_after_the_setting() {
     with.rotation.wit = true;
     let engine = marque_engine::Engine::open(&root, marque_engine::Env::system(), with).await.unwrap();
     assert!(engine.authorities().bundle().wit_keys.is_empty());
-    engine.tick().await.unwrap();
+    assert!(engine.rotate(KeyKind::Wit).await.unwrap());
     assert_eq!(engine.authorities().bundle().wit_keys.len(), 1);
 }
