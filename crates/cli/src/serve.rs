@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use marque_core::id::LeaseId;
-use marque_engine::{Engine, Env, Options};
+use marque_engine::{Engine, Env, KeyKind, Options};
 use marque_gateway::{Gateway, Peer as GatewayPeer};
 use marque_server::api::{Api, router};
 use marque_server::broker::Brokers;
@@ -113,6 +113,9 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         () = plain_ledger(ledger, &published) => {}
         () = experimental::serve(broker, &tls, &brokers) => {}
         stopped = time(&engine, &tls, &door) => stopped?,
+        () = rotation(&engine, KeyKind::X509) => {}
+        () = rotation(&engine, KeyKind::Jwt) => {}
+        () = rotation(&engine, KeyKind::Wit) => {}
         () = asked => {}
     }
     // What is cut off here loses nothing: what was answered is durable.
@@ -155,6 +158,25 @@ async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lets the keys of a kind follow each other, for good. What fails is tried again, at growing distances; a device that hangs
+/// holds up the keys that it is to sign, and nothing else.
+async fn rotation(engine: &Arc<Engine>, kind: KeyKind) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let is_done = engine.rotate(kind).await.unwrap_or_else(|error| {
+            tracing::error!("keys could not be changed: {}", error.chain());
+            false
+        });
+        if is_done {
+            pause = FIRST_PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        if !is_done {
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
 }
 
 async fn token_endpoint(listener: TcpListener, tls: &Tls, engine: &Arc<Engine>, published: &Router) {
@@ -238,3 +260,6 @@ const SIGXFSZ: i32 = 25;
 
 /// Twenty minutes, of a certificate's hour.
 const RENEW_BEATS: u64 = 2 * 60 * 20;
+/// How often keys are looked at, and how long it takes until what failed is tried again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);

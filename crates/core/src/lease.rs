@@ -58,6 +58,9 @@ pub struct Lease {
     pub identity: SpiffeId,
     /// Which copy's.
     pub instance: InstanceId,
+    /// Which copy has it, where that is another: a broker fetched it (SPIFFE Broker API).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<InstanceId>,
     /// For which task; an SVID on its own has none and carries no authority to act.
     pub task: Option<TaskId>,
     /// What it allows.

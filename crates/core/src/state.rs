@@ -245,7 +245,7 @@ impl State {
         self.lookup.instances_of(seen).filter_map(|id| self.instances.get(id))
     }
 
-    /// Whether a credential still counts at `now`, with its task, its instance and its identity.
+    /// Whether a credential still counts at `now`, with its task, its instance and its identity, and with whoever has it.
     pub fn check_lease(&self, id: LeaseId, now: Timestamp) -> Result<&Lease, Dead> {
         let lease = self.leases.get(&id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
         if now >= lease.expires {
@@ -253,6 +253,9 @@ impl State {
         }
         self.not_revoked(Target::Lease(id), lease.epoch)?;
         self.check_instance(lease.instance)?;
+        if let Some(holder) = lease.holder {
+            self.check_instance(holder)?;
+        }
         self.check_identity(&lease.identity, lease.epoch)?;
         if let Some(task) = lease.task {
             self.check_task(task, now)?;
@@ -366,11 +369,14 @@ impl State {
 
     /// Whether a credential ends with `target`.
     pub fn lease_hangs_from(&self, lease: &Lease, target: &Target) -> bool {
+        let holder = || lease.holder.and_then(|id| self.instances.get(&id)).map(|instance| &instance.identity);
         let own = match target {
             Target::Lease(id) => lease.id == *id,
-            Target::Instance(id) => lease.instance == *id,
-            Target::Identity(id) => lease.identity == *id,
-            Target::Owner(person) => self.owner_of(&lease.identity) == Some(person),
+            Target::Instance(id) => lease.instance == *id || lease.holder == Some(*id),
+            Target::Identity(id) => lease.identity == *id || holder() == Some(id),
+            Target::Owner(person) => {
+                [Some(&lease.identity), holder()].into_iter().flatten().any(|id| self.owner_of(id) == Some(person))
+            }
             Target::Task(_) | Target::Elevation(_) => false,
         };
         own || lease.task.and_then(|id| self.tasks.get(&id)).is_some_and(|task| self.task_hangs_from(task, target))

@@ -224,6 +224,7 @@ impl Task {
             class,
             identity: self.actor.clone(),
             instance: to.id,
+            holder: None,
             task: Some(self.id),
             scope,
             issued: cx.now,

@@ -61,16 +61,20 @@ impl Engine {
         by.person()?;
         let snapshot = load(&desired.policies)?;
         let policy = snapshot.digest();
-        let changes = self
+        let (changes, identities) = self
             .commit(by.by(), |state, _| {
                 let (bodies, changes) = self.changes(state, desired)?;
+                let identities = bodies.iter().any(|body| matches!(body, Body::IdentityApplied { .. }));
                 // Inside the critical section: whoever decides by these policies is behind them in the log.
                 self.policy.store(std::sync::Arc::new(snapshot));
-                Ok((changes, bodies))
+                Ok(((changes, identities), bodies))
             })
             .await?;
         // An identity may be for other nodes now.
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
+        if identities {
+            self.entries.send_modify(|n| *n = n.wrapping_add(1));
+        }
         Ok(Applied { changes, policy })
     }
 

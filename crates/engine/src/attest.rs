@@ -122,7 +122,8 @@ impl Engine {
     }
 
     /// The instances that the process of these copies is now, if entries have changed since; nothing while it has the same
-    /// identities with the same hints. It is not looked at again: what was seen of it then counts.
+    /// identities with the same hints. It is not looked at again: what was seen of it then counts. A copy that was revoked has
+    /// no successor here: only a process that asks gets one.
     pub async fn attest_again(&self, copies: &[Identified], launch: Option<&Launch>) -> Result<Option<Vec<Instance>>> {
         let Some(first) = copies.first() else { return Ok(None) };
         let seen = {
@@ -131,7 +132,7 @@ impl Engine {
             let same = |(identity, copy): (&&Identity, &Identified)| {
                 identity.id == copy.identity && identity.hint.as_deref().unwrap_or_default() == copy.hint
             };
-            if let Ok(now) = identify(&state, seen, launch)
+            if let Ok(now) = identify_again(&state, seen, launch)
                 && now.len() == copies.len()
                 && now.iter().zip(copies).all(same)
             {
@@ -139,13 +140,17 @@ impl Engine {
             }
             seen.clone()
         };
-        self.attest_seen(seen, launch).await.map(Some)
+        self.attest_as(seen, launch, identify_again).await.map(Some)
     }
 
     /// The instances of a process of which this was seen, here or on the node that it names.
     pub(crate) async fn attest_seen(&self, attestation: Attestation, launch: Option<&Launch>) -> Result<Vec<Instance>> {
+        self.attest_as(attestation, launch, identify).await
+    }
+
+    async fn attest_as(&self, attestation: Attestation, launch: Option<&Launch>, who: Identify) -> Result<Vec<Instance>> {
         let by = By::System;
-        let refused = match self.commit(by, |state, cx| attested(state, cx, &attestation, launch)).await {
+        let refused = match self.commit(by, |state, cx| attested(state, cx, &attestation, launch, who)).await {
             Err(error @ (EngineError::NoIdentity(_) | EngineError::Ambiguous(_))) => error,
             done => return done,
         };
@@ -216,12 +221,13 @@ fn attested(
     cx: &mut marque_core::time::Cx<'_>,
     attestation: &Attestation,
     launch: Option<&Launch>,
+    who: Identify,
 ) -> Result<(Vec<Instance>, Vec<Body>)> {
     if let Some(node) = &attestation.node {
         state.check_node(node)?;
     }
     let mut moves = (Vec::new(), Vec::new());
-    for identity in identify(state, attestation, launch)? {
+    for identity in who(state, attestation, launch)? {
         let (instance, event) = one(state, cx, attestation, identity, launch.map(|l| l.task));
         moves.0.push(instance);
         moves.1.extend(event);
@@ -237,11 +243,8 @@ fn one(
     identity: &Identity,
     task: Option<TaskId>,
 ) -> (Instance, Option<Body>) {
-    let same = |i: &&Instance| {
-        let (a, b) = (&i.attestation, attestation);
-        i.identity == identity.id && i.task == task && a.selectors == b.selectors
-    };
-    if let Some(known) = state.instances_of(attestation).filter(same).find(|i| state.check_instance(i.id).is_ok()) {
+    let mut known = copies_of(state, attestation, identity, task);
+    if let Some(known) = known.find(|i| state.check_instance(i.id).is_ok()) {
         return (known.clone(), None);
     }
     let instance = Instance {
@@ -253,6 +256,45 @@ fn one(
         epoch: state.epoch,
     };
     (instance.clone(), Some(Body::InstanceAttested { instance }))
+}
+
+/// What the process has been as this identity, with the same seen of it: copies that have not ended, revoked ones too.
+fn copies_of<'a>(
+    state: &'a State,
+    attestation: &'a Attestation,
+    identity: &'a Identity,
+    task: Option<TaskId>,
+) -> impl Iterator<Item = &'a Instance> {
+    let same =
+        move |i: &&Instance| i.identity == identity.id && i.task == task && i.attestation.selectors == attestation.selectors;
+    state.instances_of(attestation).filter(same)
+}
+
+/// Which identities a process is.
+type Identify = for<'a, 'b, 'c> fn(&'a State, &'b Attestation, Option<&'c Launch>) -> Result<Vec<&'a Identity>>;
+
+/// As [`identify`], for a process that did not ask: without the identities of which every copy that it has been was revoked.
+///
+/// INVARIANT (I4 revocation is monotone): what was revoked does not come back on its own.
+fn identify_again<'a>(state: &'a State, attestation: &Attestation, launch: Option<&Launch>) -> Result<Vec<&'a Identity>> {
+    let mut found = identify(state, attestation, launch)?;
+    let mut over = None;
+    found.retain(|identity| {
+        let mut dead = None;
+        for copy in copies_of(state, attestation, identity, launch.map(|l| l.task)) {
+            match state.check_instance(copy.id) {
+                Ok(_) => return true,
+                Err(why) => dead = Some(why),
+            }
+        }
+        let is_new = dead.is_none();
+        over = dead.or(over.take());
+        is_new
+    });
+    match over {
+        Some(dead) if found.is_empty() => Err(dead.into()),
+        _ => Ok(found),
+    }
 }
 
 /// The active identities for the place where the process was seen whose selectors were all seen: one, or several that a

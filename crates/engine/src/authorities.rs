@@ -76,7 +76,7 @@ impl Engine {
     /// Changes the keys on a person's word (SPIFFE Federation §4.1). Without a name, `activate` means the prepared key, and
     /// `taint` and `revoke` the active one.
     pub async fn change_authority(
-        &self,
+        self: &Arc<Self>,
         by: &Caller,
         verb: AuthorityVerb,
         kind: KeyKind,
@@ -84,44 +84,54 @@ impl Engine {
         why: &str,
     ) -> Result<Vec<AuthorityView>> {
         by.person()?;
-        let _one_at_a_time = self.changing.lock().await;
-        let set = self.authorities();
-        let named = |phase: fn(&Phase) -> bool| {
-            let status = set.authorities().into_iter().find(|a| a.kind == kind && phase(&a.phase));
-            let found = id.map(AuthorityId::from).or(status.map(|a| a.id));
-            found.ok_or_else(|| EngineError::Invalid("there is no such key: see `marque authority list`".into()))
-        };
-        let active = |phase: &Phase| *phase == Phase::Active;
-        let step = match verb {
-            AuthorityVerb::Prepare => Step::Prepare { kind },
-            AuthorityVerb::Activate => Step::Activate { kind, id: named(|phase| *phase == Phase::Prepared)? },
-            AuthorityVerb::Taint => Step::Taint { kind, id: named(active)? },
-            AuthorityVerb::Revoke => Step::Revoke { kind, id: named(active)? },
-        };
-        let next = set.apply(&step, &self.rotation(&SoftwareKeys))?;
-        self.change_keys(by.by(), next, vec![step], why).await?;
-        Ok(self.authority_list())
+        loop {
+            let set = self.authorities();
+            let step = asked(&set, verb, kind, id)?;
+            let (from, wanted) = (Arc::clone(&set), step.clone());
+            let next = self.off(move |engine| Ok(from.apply(&wanted, &engine.rotation(&SoftwareKeys))?)).await?;
+            if self.change_keys(by.by(), &set, next, vec![step], why).await? {
+                return Ok(self.authority_list());
+            }
+        }
     }
 
-    /// Does what is due: prepares, activates and forgets keys.
-    pub(crate) async fn rotate(&self) -> Result<()> {
-        let set = self.authorities();
-        if set.plan(self.now(), &self.options.rotation).is_empty() {
-            return Ok(());
+    /// Does what is due for keys of a kind: prepares, activates and forgets them. Says whether all of it was done; what failed
+    /// may go well later.
+    ///
+    /// It waits for a device as long as that takes, and nothing waits for it: this is no part of [`Engine::tick`], and of the
+    /// kinds each goes on by itself.
+    pub async fn rotate(self: &Arc<Self>, kind: KeyKind) -> Result<bool> {
+        loop {
+            let set = self.authorities();
+            if !set.plan(self.now(), &self.options.rotation).iter().any(|step| step.kind() == kind) {
+                return Ok(true);
+            }
+            let from = Arc::clone(&set);
+            let advanced = self.off(move |engine| Ok(from.advance_of(&[kind], &engine.rotation(&SoftwareKeys)))).await?;
+            for (step, error) in &advanced.failed {
+                tracing::error!("a key could not be changed ({step:?}): {error}");
+            }
+            let is_done = advanced.failed.is_empty();
+            if advanced.done.is_empty() || self.change_keys(By::System, &set, advanced.set, advanced.done, "on schedule").await? {
+                return Ok(is_done);
+            }
         }
-        let _one_at_a_time = self.changing.lock().await;
-        let advanced = self.authorities().advance(&self.rotation(&SoftwareKeys));
-        for (step, error) in &advanced.failed {
-            tracing::error!("a key could not be changed ({step:?}): {error}");
-        }
-        if advanced.done.is_empty() {
-            return Ok(());
-        }
-        self.change_keys(By::System, advanced.set, advanced.done, "on schedule").await
     }
 
-    /// The file first, then the log, then the keys: what issues has been published, and what was published is kept.
-    async fn change_keys(&self, by: By, next: AuthoritySet, steps: Vec<Step>, why: &str) -> Result<()> {
+    /// The file first, then the log, then the keys: what issues has been published, and what was published is kept. Not done
+    /// where the keys are others than those that the next ones were made from: no device is waited for under the lock.
+    async fn change_keys(
+        &self,
+        by: By,
+        from: &Arc<AuthoritySet>,
+        next: AuthoritySet,
+        steps: Vec<Step>,
+        why: &str,
+    ) -> Result<bool> {
+        let _one_at_a_time = self.changing.lock().await;
+        if !Arc::ptr_eq(from, &self.authorities()) {
+            return Ok(false);
+        }
         let bytes = Zeroizing::new(serde_json::to_vec_pretty(&next.to_stored())?);
         self.dir.write_secret(crate::keys::AUTHORITY_FILE, &bytes)?;
         let sequence = next.bundle().sequence;
@@ -135,7 +145,7 @@ impl Engine {
         self.commit(by, |_, _| Ok(((), bodies))).await?;
         self.authority.store(Arc::new(next));
         self.bundles_changed.send_modify(|n| *n = n.wrapping_add(1));
-        Ok(())
+        Ok(true)
     }
 
     fn rotation<'a>(&'a self, keys: &'a SoftwareKeys) -> Rotation<'a> {
@@ -160,6 +170,22 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The step that a person asks for.
+fn asked(set: &AuthoritySet, verb: AuthorityVerb, kind: KeyKind, id: Option<&str>) -> Result<Step> {
+    let named = |phase: fn(&Phase) -> bool| {
+        let status = set.authorities().into_iter().find(|a| a.kind == kind && phase(&a.phase));
+        let found = id.map(AuthorityId::from).or(status.map(|a| a.id));
+        found.ok_or_else(|| EngineError::Invalid("there is no such key: see `marque authority list`".into()))
+    };
+    let active = |phase: &Phase| *phase == Phase::Active;
+    Ok(match verb {
+        AuthorityVerb::Prepare => Step::Prepare { kind },
+        AuthorityVerb::Activate => Step::Activate { kind, id: named(|phase| *phase == Phase::Prepared)? },
+        AuthorityVerb::Taint => Step::Taint { kind, id: named(active)? },
+        AuthorityVerb::Revoke => Step::Revoke { kind, id: named(active)? },
+    })
 }
 
 /// The file of a foreign bundle.

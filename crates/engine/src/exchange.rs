@@ -151,6 +151,7 @@ impl Engine {
 
     /// A child task and its first lease, in one append.
     fn child_token(&self, state: &State, cx: &mut Cx<'_>, exchange: &Exchange, subject: LeaseId) -> Result<Moves<(Task, Lease)>> {
+        let shown = state.check_lease(exchange.client.lease, cx.now)?;
         let subject = state.check_lease(subject, cx.now)?;
         let parent = subject.task.ok_or_else(|| EngineError::Invalid("the subject token is of no task".into()))?;
         let parent = state.check_task(parent, cx.now)?;
@@ -170,7 +171,7 @@ impl Engine {
         let (task, started) = parent.delegate(cx, actor, want, state.epoch)?;
         let class = CredentialClass::TaskToken;
         let (lease, _) = task.lease(cx, instance, None, class, class.max_ttl(), state.epoch)?;
-        let lease = bound(lease, exchange);
+        let lease = bound(lease, exchange, shown);
         Ok(((task, lease.clone()), vec![started, Body::LeaseIssued { lease }]))
     }
 
@@ -237,15 +238,20 @@ impl Engine {
 
 /// A lease of the task that the workload was given.
 fn own_token(state: &State, cx: &mut Cx<'_>, exchange: &Exchange, id: TaskId) -> Result<Moves<(Task, Lease)>> {
+    let shown = state.check_lease(exchange.client.lease, cx.now)?;
     let task = state.check_task(id, cx.now)?;
     let instance = state.check_instance(exchange.client.instance)?;
     let class = CredentialClass::TaskToken;
     let (lease, _) = task.lease(cx, instance, exchange.scope.clone(), class, class.max_ttl(), state.epoch)?;
-    let lease = bound(lease, exchange);
+    let lease = bound(lease, exchange, shown);
     Ok(((task.clone(), lease.clone()), vec![Body::LeaseIssued { lease }]))
 }
 
-/// The lease, bound to the client's key (RFC 8705 §3.1) and named by its own identifier.
-fn bound(lease: Lease, exchange: &Exchange) -> Lease {
-    Lease { handle: lease.id.to_string(), binding: Some(exchange.client.thumbprint.clone()), ..lease }
+/// The lease, bound to the client's key (RFC 8705 §3.1) and named by its own identifier. Whoever has the certificate that was
+/// shown has the token.
+///
+/// INVARIANT (I4 revocation is monotone): a connection outlives what was shown on it, so that its lease is checked at each use.
+fn bound(lease: Lease, exchange: &Exchange, shown: &Lease) -> Lease {
+    let binding = Some(exchange.client.thumbprint.clone());
+    Lease { handle: lease.id.to_string(), binding, holder: shown.holder, ..lease }
 }

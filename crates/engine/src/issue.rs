@@ -130,7 +130,7 @@ impl Engine {
         Ok(lease)
     }
 
-    /// On whose word: the instance's own, or that of the broker that fetches the credential for it.
+    /// On whose word: the instance's own, or that of the broker that fetches the credential for it, and has it then.
     ///
     /// INVARIANT (I4 revocation is monotone): the fence. What was revoked while the key was made is not handed out.
     async fn record_lease(&self, instance: &Instance, broker: Option<&Workload>, lease: Lease) -> Result<()> {
@@ -140,7 +140,8 @@ impl Engine {
             if let Some(broker) = broker {
                 state.check_lease(broker.lease, cx.now)?;
             }
-            Ok(((), vec![Body::LeaseIssued { lease }]))
+            let holder = broker.map(|broker| broker.instance);
+            Ok(((), vec![Body::LeaseIssued { lease: Lease { holder, ..lease } }]))
         })
         .await
     }
@@ -164,6 +165,7 @@ fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialC
         class,
         identity: instance.identity.clone(),
         instance: instance.id,
+        holder: None,
         task: instance.task,
         scope: Scope::default(),
         issued: cx.now,

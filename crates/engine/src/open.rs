@@ -103,6 +103,8 @@ pub struct Engine {
     /// Who cosigns the checkpoints, where anybody does.
     pub(crate) witnesses: OnceLock<Arc<Witnesses>>,
     pub(crate) ended: watch::Sender<u64>,
+    /// Counts up whenever identities change, or which of them are active.
+    pub(crate) entries: watch::Sender<u64>,
     /// When the last checkpoint was signed, in microseconds by the clock.
     pub(crate) published: AtomicI64,
     /// When old entries may be let go again, in microseconds of the engine's time.
@@ -170,6 +172,7 @@ impl Engine {
             tiles,
             witnesses: OnceLock::new(),
             ended: watch::channel(0).0,
+            entries: watch::channel(0).0,
             published: AtomicI64::new(i64::MIN),
             pruned: AtomicI64::new(i64::MIN),
             changing: tokio::sync::Mutex::default(),
@@ -267,6 +270,11 @@ impl Engine {
     /// Counts up whenever something may have lost its authority: a revocation, the end of a task or an instance.
     pub fn watch_ended(&self) -> watch::Receiver<u64> {
         self.ended.subscribe()
+    }
+
+    /// Counts up whenever a process may be another identity than it was: an identity was changed, suspended or activated.
+    pub fn watch_entries(&self) -> watch::Receiver<u64> {
+        self.entries.subscribe()
     }
 
     pub(crate) fn log(&self) -> &Log {

@@ -51,6 +51,9 @@ impl Engine {
             })
             .await?;
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
+        if matches!(revoked.target, Target::Identity(_) | Target::Owner(_)) {
+            self.entries.send_modify(|n| *n = n.wrapping_add(1));
+        }
         self.count_below(&mut revoked, before);
         Ok(revoked)
     }
@@ -78,6 +81,7 @@ impl Engine {
         })
         .await?;
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
+        self.entries.send_modify(|n| *n = n.wrapping_add(1));
         Ok(())
     }
 }

@@ -34,8 +34,16 @@ pub fn seals_of(root: &Path) -> Result<Seals> {
     Ok(Seals::of(root)?)
 }
 
-/// The token that is called `label`, with the PIN out of a private file: outside of `not_in`, if that is given.
+/// The token that is called `label`, with the PIN out of a private file: module and PIN outside of `not_in`, if that is given.
+/// Whoever can write into that directory while it is closed can have nothing run that they put there.
 pub fn token(module: &Path, label: &str, pin_file: &Path, not_in: Option<&Path>) -> Result<Token> {
+    // One that is no file here is looked for where the system's libraries are.
+    let within = |folder: &Path| module.canonicalize().is_ok_and(|m| folder.canonicalize().is_ok_and(|f| m.starts_with(f)));
+    if not_in.is_some_and(within) {
+        let why =
+            format!("the PKCS#11 module `{}` is in the directory that it is to unseal: keep it elsewhere", module.display());
+        return Err(EngineError::Invalid(why));
+    }
     let pin = read_private(pin_file, not_in)?;
     let pin = std::str::from_utf8(&pin).map_err(|_| EngineError::Invalid(format!("`{}` is no PIN", pin_file.display())))?;
     Ok(Token::new(module, label, SecretString::from(pin.trim_end_matches(['\r', '\n']).to_owned())))
@@ -64,5 +72,35 @@ impl Keeper for Device {
 
     fn unwrap_key(&self, wrapped: &[u8]) -> std::result::Result<Zeroizing<Vec<u8>>, KeeperError> {
         Ok(self.token.decrypt(&self.key, wrapped)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Nothing is loaded that whoever has the directory could have put there.
+    #[test]
+    fn a_module_in_the_directory_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let (inside, outside, pin) = (state.join("module.so"), dir.path().join("module.so"), dir.path().join("pin"));
+        for file in [&inside, &outside, &pin] {
+            std::fs::write(file, "1234").unwrap();
+        }
+        std::fs::set_permissions(&pin, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let link = dir.path().join("link.so");
+        std::os::unix::fs::symlink(&inside, &link).unwrap();
+        for module in [&inside, &link, &state.join("../state/module.so")] {
+            let error = token(module, "x", &pin, Some(&state)).unwrap_err().to_string();
+            assert!(error.contains("keep it elsewhere"), "{}: {error}", module.display());
+        }
+        for module in [outside.as_path(), Path::new("libsofthsm2.so")] {
+            assert!(token(module, "x", &pin, Some(&state)).is_ok(), "{}", module.display());
+        }
+        assert!(token(&inside, "x", &pin, None).is_ok());
     }
 }

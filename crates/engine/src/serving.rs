@@ -7,6 +7,7 @@ use marque_core::event::{Body, By};
 use marque_core::id::InstanceId;
 use marque_core::revocation::Epoch;
 use marque_core::spiffe::{SpiffeId, TrustDomain};
+use marque_core::state::Dead;
 use marque_core::time::Ttl;
 use marque_svid::{AuthorityId, AuthorityStatus, KeyKind, Standing};
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,16 @@ impl Engine {
     /// A copy that still counts.
     pub fn instance(&self, id: InstanceId) -> Result<Instance> {
         Ok(self.state().check_instance(id)?.clone())
+    }
+
+    /// Why a copy may be shown nothing any more: it, or the task that it was launched for, no longer counts.
+    pub fn ended(&self, id: InstanceId) -> Option<Dead> {
+        let now = self.now();
+        let state = self.state();
+        match state.check_instance(id) {
+            Ok(copy) => copy.task.and_then(|task| state.check_task(task, now).err()),
+            Err(dead) => Some(dead),
+        }
     }
 
     /// A copy of this node that still counts; one of another node is none of its business.

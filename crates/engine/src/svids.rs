@@ -78,14 +78,17 @@ impl Engine {
     /// As [`Engine::current_x509_svid`], of what a broker holds for an instance: a credential of its own, recorded on the
     /// broker's word (SPIFFE Broker API §5.2.1).
     pub async fn brokered_x509_svid(&self, broker: &Workload, instance: &Instance) -> Result<HeldX509> {
-        let now = self.now();
-        self.state().check_lease(broker.lease, now)?;
         self.held_x509_svid(instance, Some(broker)).await
     }
 
     async fn held_x509_svid(&self, instance: &Instance, broker: Option<&Workload>) -> Result<HeldX509> {
         let slot = self.svids.x509_slot(instance.id, broker.map_or(instance.id, |broker| broker.instance));
         let mut last = slot.lock().await;
+        if let Some(broker) = broker {
+            // Now, and not before the wait for whoever makes it.
+            let now = self.now();
+            self.state().check_lease(broker.lease, now)?;
+        }
         if let Some(held) = last.as_ref().filter(|held| self.is_current(held)) {
             return Ok(held.clone());
         }

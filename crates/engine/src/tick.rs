@@ -14,12 +14,12 @@ use crate::open::Engine;
 pub const CHECKPOINT_INTERVAL: Ttl = Ttl::from_seconds(1);
 
 impl Engine {
-    /// Lets time pass: to be called about once a second. Time passes only here.
+    /// Lets time pass: to be called about once a second. Time passes only here, and in [`Engine::rotate`], which may wait for a
+    /// device.
     pub async fn tick(&self) -> Result<()> {
         self.log().check()?;
         self.expire_elevations().await?;
         self.reap().await?;
-        self.rotate().await?;
         let now = self.now();
         self.live_mut().state.forget(now);
         self.publish()?;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request, StatusCode, request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -9,8 +10,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use marque_core::id::RecordId;
 use marque_core::resource::{ResourceId, ResourceKind};
-use marque_engine::Engine;
+use marque_engine::{Engine, EngineError};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -89,16 +91,10 @@ impl Gateway {
 
 impl Gateway {
     /// The answer with the proof that its record is in the log. What was decided is durable either way: where no proof can be
-    /// made, the preference was not applied, and that is all.
+    /// made in time, the preference was not applied, and that is all.
     async fn with_receipt(&self, answer: Answer) -> Answer {
         let Some(record) = reply::record_of(&answer) else { return answer };
-        match self.engine.proof_now(record).await {
-            Ok(proof) => reply::attach_receipt(answer, &proof),
-            Err(error) => {
-                tracing::warn!(%record, "no receipt: {}", error.chain());
-                answer
-            }
-        }
+        attached(answer, record, self.engine.proof_now(record), RECEIPT_TIMEOUT).await
     }
 
     /// `GET /marque/record`: the newest action that was allowed under the caller's own task, for naming it in what was made.
@@ -125,6 +121,21 @@ impl Gateway {
     }
 }
 
+/// The answer with its proof, if there is one in time.
+async fn attached(
+    answer: Answer,
+    record: RecordId,
+    proof: impl Future<Output = Result<String, EngineError>>,
+    patience: Duration,
+) -> Answer {
+    match tokio::time::timeout(patience, proof).await {
+        Ok(Ok(proof)) => return reply::attach_receipt(answer, &proof),
+        Ok(Err(error)) => tracing::warn!(%record, "no receipt: {}", error.chain()),
+        Err(_) => tracing::warn!(%record, "no receipt within {} s", patience.as_secs()),
+    }
+    answer
+}
+
 /// `/mcp/<service>`.
 fn service_of(path: &str) -> Option<ResourceId> {
     let name = path.strip_prefix("/mcp/")?;
@@ -140,5 +151,23 @@ const RECORD_PATH: &str = "/marque/record";
 /// The largest request: what policy sees must fit into memory.
 const MAX_BODY: usize = 4 << 20;
 const MAX_HEAD: usize = 64 << 10;
-const HEADER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
-const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer waits for its proof.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_waits_for_its_proof_no_longer_than_it_may() {
+        let record = RecordId::from_bytes([7; 16]);
+        let answer = || reply::empty(StatusCode::OK);
+        let applied = |answer: &Answer| answer.headers().contains_key("preference-applied");
+        let never = attached(answer(), record, std::future::pending(), Duration::ZERO).await;
+        assert!(!applied(&never));
+        let at_once = attached(answer(), record, std::future::ready(Ok("a proof".into())), Duration::ZERO).await;
+        assert!(applied(&at_once));
+    }
+}

@@ -108,7 +108,7 @@ pub fn audit_log(files: &dyn LogFiles, audit: &Audit<'_>, on_entry: &mut OnEntry
     };
     walk.run(&checkpoint, on_entry);
     let witnesses = audit.policy.map(|policy| policy.evaluate(&note));
-    let newest = witnesses.as_ref().and_then(|verdict| verdict.as_ref().ok()?.newest());
+    let newest = witnesses.as_ref().and_then(|verdict| audit.newest(verdict.as_ref().ok()?));
     Findings {
         signature: Finding::Holds,
         inclusion: first_fault(&walk.report).map_or(Finding::Holds, Finding::Fails),
@@ -126,7 +126,7 @@ impl Audit<'_> {
     /// Judges a checkpoint that was published beside the newest one (RFC 6962 §2.1.2, tlog-policy).
     pub fn anchor(&self, files: &dyn LogFiles, note: &str, newest: &Checkpoint) -> Anchor {
         let witnesses = self.policy.map(|policy| policy.evaluate(note));
-        let newest_time = witnesses.as_ref().and_then(|verdict| verdict.as_ref().ok()?.newest());
+        let newest_time = witnesses.as_ref().and_then(|verdict| self.newest(verdict.as_ref().ok()?));
         Anchor {
             consistency: Audit { older: Some(note), ..*self }.consistency(files, newest),
             quorum: witnesses.as_ref().map_or(Finding::NotAsked, quorum),
@@ -174,6 +174,14 @@ impl Audit<'_> {
             Ok(()) => Finding::Holds,
             Err(_) => Finding::Fails(format!("the log does not continue its checkpoint of size `{}`", old.size)),
         }
+    }
+
+    /// The time of the newest cosignature that is not from the future: a witness whose clock is wrong says nothing of how old a
+    /// checkpoint is, and is none to spoil what the others say. Where all are, the newest of them.
+    fn newest(&self, verdict: &Verdict) -> Option<u64> {
+        let times = || verdict.cosigned.iter().map(|cosigner| cosigner.time);
+        let latest = self.now.map_or(u64::MAX, |now| now.saturating_add(MAX_SKEW));
+        times().filter(|time| *time <= latest).max().or_else(|| times().max())
     }
 
     fn freshness(&self, newest: Option<u64>) -> Finding {

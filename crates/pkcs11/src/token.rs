@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use secrecy::SecretString;
@@ -42,7 +43,11 @@ impl Token {
             }
         };
         let initialise = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-        module.initialize(initialise).map_err(DeviceError::refused("begin"))?;
+        match module.initialize(initialise) {
+            // An earlier call could not end it, and nobody else in this process uses it.
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+            Err(error) => return Err(DeviceError::refused("begin")(error)),
+        }
         let done = self.in_session(&module, act);
         // Ends every session. What was done is done, also if this fails.
         let _ = module.finalize();

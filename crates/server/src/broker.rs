@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marque_core::spiffe::SpiffeId;
-use marque_engine::{Engine, Identified, Workload};
+use marque_engine::{Engine, Identified, Workload, start_time};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Code, Request, Response, Status};
@@ -25,7 +25,7 @@ use crate::pb::broker::api_server::{Api, ApiServer};
 use crate::serve::http;
 use crate::source::{Source, status};
 use crate::tls::{Client, Tls};
-use crate::updates::{Updates, updates};
+use crate::updates::{Stated, Updates, updates};
 use crate::workload::{check_audience, check_mark, chosen};
 
 /// The revision of the SPIFFE specifications whose Broker API this is.
@@ -53,7 +53,7 @@ impl Brokers {
     {
         match tls.accept_on(stream).await {
             Ok((stream, Client { workload: Some(broker), .. })) => {
-                let source = OnBehalf::of(Arc::clone(&self.engine), broker.clone());
+                let source = OnBehalf::of(Arc::clone(&self.engine), broker.clone(), None);
                 let service = ApiServer::new(BrokerApi { brokers: self, broker, source });
                 http(AnyAuthority::new(stream), service).await;
             }
@@ -71,6 +71,14 @@ struct BrokerApi {
     source: Arc<OnBehalf>,
 }
 
+/// What a request refers to.
+struct Referred {
+    /// Where the answers about it come from.
+    source: Arc<dyn Source>,
+    /// The copies that the process is.
+    copies: Vec<Identified>,
+}
+
 #[tonic::async_trait]
 impl Api for BrokerApi {
     type SubscribeToX509SVIDStream = Updates<pb::SubscribeToX509svidResponse>;
@@ -81,16 +89,14 @@ impl Api for BrokerApi {
         &self,
         request: Request<pb::SubscribeToX509svidRequest>,
     ) -> Result<Response<Self::SubscribeToX509SVIDStream>, Status> {
-        let copies = self.referred(self.admitted(request)?.reference).await?;
-        updates(self.source(), copies).await
+        self.stream(self.admitted(request)?.reference).await
     }
 
     async fn subscribe_to_x509_bundles(
         &self,
         request: Request<pb::SubscribeToX509BundlesRequest>,
     ) -> Result<Response<Self::SubscribeToX509BundlesStream>, Status> {
-        let copies = self.referred(self.admitted(request)?.reference).await?;
-        updates(self.source(), copies).await
+        self.stream(self.admitted(request)?.reference).await
     }
 
     async fn fetch_jwtsvid(
@@ -99,11 +105,11 @@ impl Api for BrokerApi {
     ) -> Result<Response<pb::FetchJwtsvidResponse>, Status> {
         let asked = self.admitted(request)?;
         check_audience(&asked.audience)?;
-        let copies = self.referred(asked.reference).await?;
+        let Referred { source, copies } = self.referred(asked.reference).await?;
         let copies = chosen(copies, &asked.spiffe_id).map_err(Refusal::NotEntitled.explain())?;
         let mut svids = Vec::new();
         for copy in &copies {
-            let svid = self.source.jwt_svid(copy, &asked.audience).await?;
+            let svid = source.jwt_svid(copy, &asked.audience).await?;
             svids.push(pb::Jwtsvid { spiffe_id: copy.identity.to_string(), svid, hint: copy.hint.clone() });
         }
         Ok(Response::new(pb::FetchJwtsvidResponse { svids }))
@@ -113,16 +119,11 @@ impl Api for BrokerApi {
         &self,
         request: Request<pb::SubscribeToJwtBundlesRequest>,
     ) -> Result<Response<Self::SubscribeToJWTBundlesStream>, Status> {
-        let copies = self.referred(self.admitted(request)?.reference).await?;
-        updates(self.source(), copies).await
+        self.stream(self.admitted(request)?.reference).await
     }
 }
 
 impl BrokerApi {
-    fn source(&self) -> Arc<dyn Source> {
-        Arc::clone(&self.source) as Arc<dyn Source>
-    }
-
     /// What an allowed broker asks whose X.509-SVID still counts (Broker Endpoint §3, §5, §6).
     fn admitted<T>(&self, request: Request<T>) -> Result<T, Status> {
         check_mark(request.metadata(), "broker.spiffe.io")?;
@@ -134,8 +135,16 @@ impl BrokerApi {
         Ok(request.into_inner())
     }
 
+    /// A stream for what is referred to.
+    async fn stream<T: Stated>(&self, reference: Option<pb::WorkloadReference>) -> Result<Response<Updates<T>>, Status> {
+        // Before the process is looked at, so that nothing is missed.
+        let changes = self.source.changes();
+        let Referred { source, copies } = self.referred(reference).await?;
+        updates(source, changes, copies, String::new()).await
+    }
+
     /// The copies that the referred process is, attested now by what is seen of it (Broker API §3.1.1, §4.8).
-    async fn referred(&self, reference: Option<pb::WorkloadReference>) -> Result<Vec<Identified>, Status> {
+    async fn referred(&self, reference: Option<pb::WorkloadReference>) -> Result<Referred, Status> {
         let pid = process(reference)?;
         self.check_host(pid)?;
         let engine = &self.brokers.engine;
@@ -143,16 +152,23 @@ impl BrokerApi {
         let look = tokio::task::spawn_blocking(move || looking.look(pid)).await;
         let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
         let seen = seen.map_err(|e| refused(Refusal::NotFound, &e.chain(), Some(pid)))?;
+        let started = seen.0.started;
         let launch = self.brokers.launches.as_ref().and_then(|launches| launches.of(pid));
         let instances = engine.attest_all(seen, launch.as_ref()).await.map_err(|e| match status(&e) {
-            denied if denied.code() == Code::PermissionDenied => refused(Refusal::NotEntitled, denied.message(), Some(pid)),
+            denied if denied.code() == Code::PermissionDenied => {
+                // It may have ended since it was looked at, and be denied for that.
+                let is_there = start_time(pid).ok() == Some(started);
+                refused(if is_there { Refusal::NotEntitled } else { Refusal::NotFound }, denied.message(), Some(pid))
+            }
             other => other,
         })?;
         let copies = engine.identified(&instances);
         for copy in &copies {
             tracing::info!(broker = %self.broker.identity, pid, workload = %copy.identity, instance = %copy.instance, "a broker asked");
         }
-        Ok(copies)
+        // It stays a process of its launch for as long as it is asked about.
+        let source = OnBehalf::of(Arc::clone(engine), self.broker.clone(), launch);
+        Ok(Referred { source, copies })
     }
 
     /// A process number means the same to both only where both see the same processes: the broker was attested by this

@@ -56,9 +56,11 @@ impl SecretDiscoveryService for Sds {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
+        // Before the process is looked at, so that nothing is missed.
+        let changes = self.source.changes();
         let copies = self.source.attest(self.peer).await?;
         let (tx, rx) = mpsc::channel(1);
-        tokio::spawn(self.clone().answer(request.into_inner(), copies, tx));
+        tokio::spawn(self.clone().answer(request.into_inner(), changes, copies, tx));
         Ok(Response::new(Box::pin(Updates::of(rx))))
     }
 
@@ -73,10 +75,11 @@ impl Sds {
     async fn answer(
         self,
         mut requests: Streaming<DiscoveryRequest>,
+        changes: Changes,
         copies: Vec<Identified>,
         tx: mpsc::Sender<Result<DiscoveryResponse, Status>>,
     ) {
-        let Changes { mut ended, mut bundles } = self.source.changes();
+        let Changes { mut ended, mut bundles, .. } = changes;
         let mut names: Option<Vec<String>> = None;
         let mut wait = LONG;
         for version in 1_u64.. {

@@ -50,6 +50,8 @@ pub struct Bundles {
 pub struct Changes {
     /// A copy may have lost its authority, or the source can show nothing any more.
     pub ended: watch::Receiver<u64>,
+    /// The caller may be others than it was.
+    pub entries: watch::Receiver<u64>,
     /// A bundle, or what is tainted.
     pub bundles: watch::Receiver<u64>,
 }
@@ -72,7 +74,7 @@ pub trait Source: Clock + 'static {
     fn bundles(&self) -> Result<Bundles, Status>;
     /// What to wait for.
     fn changes(&self) -> Changes;
-    /// Why one of these copies may be shown nothing any more; nothing while each of them still counts.
+    /// Why one of these copies may be shown nothing any more; nothing while each of them still counts. This is cheap.
     fn ended(&self, copies: &[Identified]) -> Option<Status>;
     /// The copies that the caller is instead of these, which all count: its entries may have changed since it was attested.
     /// Nothing while it is who it was.
@@ -150,12 +152,12 @@ impl Source for Local {
     }
 
     fn changes(&self) -> Changes {
-        Changes { ended: self.engine.watch_ended(), bundles: self.engine.watch_bundles() }
+        let engine = &self.engine;
+        Changes { ended: engine.watch_ended(), entries: engine.watch_entries(), bundles: engine.watch_bundles() }
     }
 
     fn ended(&self, copies: &[Identified]) -> Option<Status> {
-        let state = self.engine.state();
-        let dead = copies.iter().find_map(|copy| state.check_instance(copy.instance).err())?;
+        let dead = copies.iter().find_map(|copy| self.engine.ended(copy.instance))?;
         Some(Status::permission_denied(dead.to_string()))
     }
 

@@ -8,10 +8,12 @@ use std::time::Duration;
 use marque_core::time::Timestamp;
 use marque_engine::{AuthorityId, Identified};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::{Response, Status};
 
 use crate::source::{Changes, Source};
+use crate::workload::chosen;
 
 /// A stream of full states.
 pub struct Updates<T>(mpsc::Receiver<Result<T, Status>>);
@@ -56,41 +58,64 @@ pub(crate) trait Stated: Sized + Send + 'static {
 /// Sends the first state at once and a new one whenever it changes: when an SVID has lived half its life, when a bundle
 /// changes, when the authority that signed it is tainted, when the caller's identities are others. Ends the stream when the
 /// source says why, as with `PermissionDenied` when the caller has none any more (Workload API §4.3, §5.2.1).
+///
+/// What is `wanted` alone is shown, where anything in particular is: the stream ends with that. The changes are those since
+/// before the copies were attested. What has ended is noticed at once; entries are looked at when they have changed, and for
+/// that as for bundles not everybody comes at the same moment.
 pub(crate) async fn updates<T: Stated>(
     source: Arc<dyn Source>,
+    changes: Changes,
     mut copies: Vec<Identified>,
+    wanted: String,
 ) -> Result<Response<Updates<T>>, Status> {
     let (tx, rx) = mpsc::channel(1);
-    let Changes { mut ended, mut bundles } = source.changes();
-    let mut state = T::fresh(&*source, &copies).await?;
+    let Changes { mut ended, mut entries, mut bundles } = changes;
+    let mut state = shown::<T>(&*source, &copies, &wanted).await?;
     tokio::spawn(async move {
+        // When entries that have changed are looked at. A message before then does not put that off.
+        let mut look: Option<Instant> = None;
         loop {
             let rotate = state.rotate;
             let signed_by = state.signed_by.take();
             if tx.send(Ok(state.message)).await.is_err() {
                 return;
             }
-            let mut due = false;
+            // When bundles that have changed are handed out.
+            let mut hand_out: Option<Instant> = None;
             let next = loop {
-                match moved(&*source, &copies).await {
+                match still(&*source, &copies) {
                     Err(status) => break Err(status),
-                    Ok(None) if !due => {}
-                    Ok(now) => {
-                        copies = now.unwrap_or(copies);
-                        break T::fresh(&*source, &copies).await;
+                    Ok(Some(left)) => {
+                        copies = left;
+                        break shown::<T>(&*source, &copies, &wanted).await;
+                    }
+                    Ok(None) => {}
+                }
+                let now = Instant::now();
+                if look.take_if(|at| *at <= now).is_some() {
+                    match source.moved(&copies).await {
+                        Err(status) => break Err(status),
+                        Ok(Some(others)) => {
+                            copies = others;
+                            break shown::<T>(&*source, &copies, &wanted).await;
+                        }
+                        Ok(None) => {}
                     }
                 }
+                if hand_out.is_some_and(|at| at <= now) || rotate.is_some_and(|at| source.now() >= at) {
+                    break shown::<T>(&*source, &copies, &wanted).await;
+                }
+                let rotation = now + until(&*source, rotate);
+                let wake = [look, hand_out].into_iter().flatten().fold(rotation, Instant::min);
                 tokio::select! {
                     () = tx.closed() => return,
                     _ = ended.changed() => {}
+                    _ = entries.changed() => sooner(&mut look, jitter(&copies, URGENT)),
                     _ = bundles.changed() => {
                         let urgent = signed_by.as_ref().is_some_and(|id| !is_good(&*source, id));
-                        tokio::time::sleep(jitter(&copies, if urgent { URGENT } else { CALM })).await;
-                        due = true;
+                        sooner(&mut hand_out, jitter(&copies, if urgent { URGENT } else { CALM }));
                     }
-                    () = tokio::time::sleep(until(&*source, rotate)) => {
-                        due = rotate.is_some_and(|at| source.now() >= at);
-                    }
+                    () = tokio::time::sleep_until(wake) => {}
                 }
             };
             match next {
@@ -105,12 +130,23 @@ pub(crate) async fn updates<T: Stated>(
     Ok(Response::new(Updates(rx)))
 }
 
-/// The copies that count instead of these: those that have not ended, or what changed entries make of the caller.
-async fn moved(source: &dyn Source, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
-    let Some(status) = source.ended(copies) else { return source.moved(copies).await };
+/// The full state of what is asked for.
+async fn shown<T: Stated>(source: &dyn Source, copies: &[Identified], wanted: &str) -> Result<Current<T>, Status> {
+    T::fresh(source, &chosen(copies.to_vec(), wanted)?).await
+}
+
+/// The copies that have not ended, if others have; why, if all have.
+fn still(source: &dyn Source, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+    let Some(status) = source.ended(copies) else { return Ok(None) };
     let counts = |copy: &&Identified| source.ended(std::slice::from_ref(*copy)).is_none();
     let left: Vec<Identified> = copies.iter().filter(counts).cloned().collect();
     if left.is_empty() { Err(status) } else { Ok(Some(left)) }
+}
+
+/// Puts a moment no later than after a pause.
+fn sooner(at: &mut Option<Instant>, pause: Duration) {
+    let then = Instant::now() + pause;
+    *at = Some(at.map_or(then, |at| at.min(then)));
 }
 
 fn is_good(source: &dyn Source, authority: &AuthorityId) -> bool {
@@ -123,7 +159,7 @@ fn until(source: &dyn Source, rotate: Option<Timestamp>) -> Duration {
     rotate.map_or(IDLE, |at| Duration::from_micros(left(at))).min(IDLE)
 }
 
-/// A part of `most` that differs from one copy to the next: when a bundle changes, not everybody comes at once.
+/// A part of `most` that differs from one copy to the next: when bundles or entries change, not everybody comes at once.
 fn jitter(copies: &[Identified], most: Duration) -> Duration {
     let bytes = copies.first().map(|copy| copy.instance.to_bytes()).unwrap_or_default();
     let tail = bytes.last_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b));
@@ -134,5 +170,5 @@ fn jitter(copies: &[Identified], most: Duration) -> Duration {
 const IDLE: Duration = Duration::from_secs(60);
 /// Over how long new bundles are handed out. They are published well before they are needed.
 const CALM: Duration = Duration::from_secs(5);
-/// Over how long SVIDs of a tainted authority are issued anew.
+/// Over how long SVIDs of a tainted authority are issued anew, and callers are looked at whose entries may have changed.
 const URGENT: Duration = Duration::from_millis(500);

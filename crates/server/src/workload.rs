@@ -39,20 +39,18 @@ impl SpiffeWorkloadApi for WorkloadApi {
     type FetchWITBundlesStream = Updates<pb::WitBundlesResponse>;
 
     async fn fetch_x509svid(&self, request: Request<pb::X509svidRequest>) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        self.stream(request.metadata(), String::new()).await
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<pb::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        self.stream(request.metadata(), String::new()).await
     }
 
     async fn fetch_jwtsvid(&self, request: Request<pb::JwtsvidRequest>) -> Result<Response<pb::JwtsvidResponse>, Status> {
-        let copies = self.caller(&request).await?;
+        let copies = self.caller(request.metadata()).await?;
         let asked = request.into_inner();
         check_audience(&asked.audience)?;
         let copies = chosen(copies, &asked.spiffe_id)?;
@@ -68,15 +66,14 @@ impl SpiffeWorkloadApi for WorkloadApi {
         &self,
         request: Request<pb::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        self.stream(request.metadata(), String::new()).await
     }
 
     async fn validate_jwtsvid(
         &self,
         request: Request<pb::ValidateJwtsvidRequest>,
     ) -> Result<Response<pb::ValidateJwtsvidResponse>, Status> {
-        self.caller(&request).await?;
+        self.caller(request.metadata()).await?;
         let asked = request.into_inner();
         if asked.audience.is_empty() || asked.svid.is_empty() {
             return Err(Status::invalid_argument("an audience and a JWT-SVID are needed"));
@@ -91,9 +88,8 @@ impl SpiffeWorkloadApi for WorkloadApi {
 
     async fn fetch_witsvid(&self, request: Request<pb::WitsvidRequest>) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
         wit(&*self.0.source)?;
-        let copies = self.caller(&request).await?;
-        let copies = chosen(copies, &request.into_inner().spiffe_id)?;
-        updates(Arc::clone(&self.0.source), copies).await
+        let (metadata, _, asked) = request.into_parts();
+        self.stream(&metadata, asked.spiffe_id).await
     }
 
     async fn fetch_wit_bundles(
@@ -101,17 +97,24 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<pb::WitBundlesRequest>,
     ) -> Result<Response<Self::FetchWITBundlesStream>, Status> {
         wit(&*self.0.source)?;
-        let copies = self.caller(&request).await?;
-        updates(Arc::clone(&self.0.source), copies).await
+        self.stream(request.metadata(), String::new()).await
     }
 }
 
 impl WorkloadApi {
     /// The caller, attested now: a copy of each identity that it is. Every call carries `workload.spiffe.io: true`,
     /// once (Endpoint §3, §6).
-    async fn caller<T>(&self, request: &Request<T>) -> Result<Vec<Identified>, Status> {
-        check_mark(request.metadata(), "workload.spiffe.io")?;
+    async fn caller(&self, metadata: &MetadataMap) -> Result<Vec<Identified>, Status> {
+        check_mark(metadata, "workload.spiffe.io")?;
         self.0.source.attest(self.0.peer).await
+    }
+
+    /// A stream for the caller: of all that it is, or of the wanted identity.
+    async fn stream<T: Stated>(&self, metadata: &MetadataMap, wanted: String) -> Result<Response<Updates<T>>, Status> {
+        // Before the caller is attested, so that nothing is missed.
+        let changes = self.0.source.changes();
+        let copies = self.caller(metadata).await?;
+        updates(Arc::clone(&self.0.source), changes, copies, wanted).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state directory: private, and held by one process.
 
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -103,9 +104,7 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
 
 /// Replaces a file: temporary file, fsync, rename, fsync of the directory.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
+    let temporary = unfinished(path);
     let mut file = private_file()
         .create(true)
         .truncate(true)
@@ -118,6 +117,17 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     std::fs::rename(&temporary, path).map_err(StoreError::io("rename to", path))?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
+
+/// What a file is called while it is written: `.<name>.tmp`. No file that is kept begins with a dot.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(UNFINISHED);
+    path.with_file_name(name)
+}
+
+/// How it ends.
+pub(crate) const UNFINISHED: &str = ".tmp";
 
 /// Writes a file where it stands, with its directory if that is missing. A crash may leave it torn.
 pub(crate) fn write_in_place(path: &Path, bytes: &[u8]) -> Result<()> {

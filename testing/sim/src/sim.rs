@@ -6,7 +6,7 @@ use std::sync::Arc;
 use marque_core::PersonId;
 use marque_core::resource::{Action, ResourceId};
 use marque_core::time::Timestamp;
-use marque_engine::{Caller, Clock as _, Engine, Env, Options, Permit};
+use marque_engine::{Caller, Clock as _, Engine, Env, KeyKind, Options, Permit};
 
 use crate::journal::{Checked, Journal, broken, must};
 use crate::ledger::Ledger;
@@ -130,7 +130,11 @@ impl<'a> Sim<'a> {
     }
 
     async fn tick(&mut self) -> Checked<String> {
-        must("sim", "a tick", self.engine()?.tick().await)?;
+        let engine = self.engine()?;
+        for kind in [KeyKind::X509, KeyKind::Jwt, KeyKind::Wit] {
+            must("sim", "a rotation", engine.rotate(kind).await)?;
+        }
+        must("sim", "a tick", engine.tick().await)?;
         Ok(String::new())
     }
 

@@ -27,6 +27,7 @@ mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::CommandFactory as _;
 
@@ -57,7 +58,10 @@ pub fn run(args: Args, output: &Output) -> Result<ExitCode> {
         return isolate::inside(inside);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(args, output))
+    let done = runtime.block_on(dispatch(args, output));
+    // A device that hangs is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    done
 }
 
 async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {

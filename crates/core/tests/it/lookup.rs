@@ -47,6 +47,7 @@ fn lease(id: LeaseId, of: &Instance, expires: Timestamp) -> Lease {
         class: CredentialClass::JwtSvid,
         identity: of.identity.clone(),
         instance: of.id,
+        holder: None,
         task: None,
         scope: Scope::default(),
         issued: of.since,

@@ -194,7 +194,7 @@ impl Rounds {
     /// Takes in the answer of a witness.
     pub fn answered(&mut self, witness: usize, answer: WitnessAnswer, now: Timestamp) -> Outcome {
         let Some(size) = self.peers.get_mut(witness).and_then(|peer| peer.asked.take()) else { return Outcome::default() };
-        let judged = self.judge(witness, size, answer);
+        let judged = self.judge(witness, size, answer, now);
         let is_of_round = self.round.is_some_and(|round| round.size == size);
         let Some(peer) = self.peers.get_mut(witness) else { return Outcome::default() };
         match judged {
@@ -209,7 +209,7 @@ impl Rounds {
     }
 
     /// The checkpoint with the cosignature of the answer; nothing when the witness is to be asked again from another size.
-    fn judge(&mut self, witness: usize, size: u64, answer: WitnessAnswer) -> Result<Option<String>, Trouble> {
+    fn judge(&mut self, witness: usize, size: u64, answer: WitnessAnswer, now: Timestamp) -> Result<Option<String>, Trouble> {
         let (status, body) = match answer {
             WitnessAnswer::Answered { status, body } => (status, body),
             WitnessAnswer::Failed(why) => return Err(Trouble::Unreachable(why)),
@@ -222,8 +222,13 @@ impl Rounds {
             200 => {
                 let own = [peer.verifier.clone()];
                 let cosigned = add_cosignatures(&bare, &body, &own).map_err(untrue)?;
-                if peer.verifier.verify(&cosigned).map_err(untrue)?.is_none() {
+                let Some(time) = peer.verifier.verify(&cosigned).map_err(untrue)? else {
                     return Err(Trouble::Untrue("it answered without a cosignature of its key".to_owned()));
+                };
+                // Whoever verifies takes it for no sign of freshness, and may refuse it (tlog-cosignature v1.0.1, "Format").
+                let ahead = time.saturating_sub(u64::try_from(now.seconds()).unwrap_or(0));
+                if ahead > MAX_SKEW {
+                    return Err(Trouble::Untrue(format!("its cosignature is `{ahead}` seconds in the future")));
                 }
                 add_cosignatures(note, &body, &own).map(Some).map_err(untrue)
             }
@@ -342,6 +347,8 @@ const RENEWAL: i64 = 60_000_000;
 /// How long a witness that failed is left alone, doubled each time, and at most.
 const FIRST_PAUSE: i64 = 1_000_000;
 const LONGEST_PAUSE: i64 = 30_000_000;
+/// How many seconds a witness's clock may be ahead.
+const MAX_SKEW: u64 = 300;
 
 #[cfg(test)]
 mod tests {
@@ -444,11 +451,13 @@ mod tests {
         let stale = |size: u64| (409, format!("{size}\n"));
         let foreign = format!("{}\n", witness(7).cosign(&text(3), 5).unwrap());
         let of_other = format!("{}\n", witness(0).cosign(&text(4), 5).unwrap());
+        let ahead = format!("{}\n", witness(0).cosign(&text(3), 301).unwrap());
         let cases = [
             ((200, String::new()), "not to be trusted"),
             ((200, "thanks\n".to_owned()), "not to be trusted"),
             ((200, foreign), "without a cosignature of its key"),
             ((200, of_other), "does not verify"),
+            ((200, ahead), "`301` seconds in the future"),
             (stale(0), "does not hold to"),
             ((409, "three\n".to_owned()), "not to be trusted"),
             (stale(9), "one of the two went back"),
@@ -474,6 +483,15 @@ mod tests {
             world.rounds.answered(0, WitnessAnswer::Answered { status, body }, at(0));
         }
         assert!(world.rounds.status()[0].error.as_ref().unwrap().contains("does not hold to"));
+    }
+
+    #[test]
+    fn a_clock_that_is_a_little_ahead_is_no_lie() {
+        let mut world = World::new("quorum w0\n");
+        world.publish(3, 0);
+        world.due(0);
+        let body = format!("{}\n", witness(0).cosign(&text(3), 300).unwrap());
+        assert!(world.rounds.answered(0, WitnessAnswer::Answered { status: 200, body }, at(0)).publish.unwrap().1);
     }
 
     #[test]
@@ -557,8 +575,8 @@ mod tests {
         fn answer(&mut self, request: &WitnessRequest, now: i64) -> Outcome {
             let last = &mut self.last[request.witness];
             let judged = request.body.parse::<AddCheckpoint>().unwrap().judge(&[signer().verifier()], *last);
-            let cosigned =
-                judged.map(|accepted| accepted.cosign(&witness(request.witness as u8), 1 + now.unsigned_abs()).unwrap());
+            let time = 1 + at(now).seconds().unsigned_abs();
+            let cosigned = judged.map(|accepted| accepted.cosign(&witness(request.witness as u8), time).unwrap());
             let answer = match cosigned {
                 Ok(cosigned) => {
                     *last = Some(cosigned.head);

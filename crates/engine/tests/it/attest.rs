@@ -3,10 +3,11 @@
 use std::os::unix::process::parent_id;
 
 use marque_core::Digest;
-use marque_core::attestation::Selector;
+use marque_core::attestation::{Instance, Selector};
 use marque_core::event::Body;
 use marque_core::identity::Lifecycle;
 use marque_core::lease::CredentialClass;
+use marque_core::revocation::Target;
 use marque_engine::{Caller, EngineError, Told};
 use serde_json::json;
 
@@ -152,6 +153,45 @@ async fn a_launch_vouches_for_what_its_launcher_measured() {
     assert!(world.engine.attest(observed(&[&named(LEAD)]), None).await.is_err());
     let many = Told { artifacts: (0..65).map(|n| Digest::from_bytes([n; 32])).collect(), ..Told::default() };
     assert!(world.engine.launch(&world.alice, &spiffe(LEAD), task.id, parent_id()).unwrap().told(&many).is_err());
+}
+
+/// INVARIANT (I4 revocation is monotone): a copy that was revoked has no successor before its process asks.
+#[tokio::test]
+async fn what_was_revoked_does_not_come_back_unasked() {
+    let world = World::empty().await;
+    let hinted = async |lead: &str, worker: &str| {
+        let mut desired = manifest();
+        desired.identities[0].hint = Some(lead.into());
+        desired.identities[1].hint = Some(worker.into());
+        world.engine.apply(&world.admin, &desired).await.unwrap();
+    };
+    hinted("a", "b").await;
+    let seen = || observed(&[&named(LEAD), &named(WORKER)]);
+    let both = world.engine.attest_all(seen(), None).await.unwrap();
+    let ids = |instances: &[Instance]| instances.iter().map(|i| (i.identity.clone(), i.id)).collect::<Vec<_>>();
+    assert_eq!(both.len(), 2);
+    world.engine.revoke(&world.admin, Target::Instance(both[0].id), "test").await.unwrap();
+    let left = world.engine.identified(&both[1..]);
+    assert_eq!(world.engine.attest_again(&left, None).await.unwrap(), None);
+    hinted("a", "c").await;
+    let size = world.engine.log_size();
+    let now = world.engine.attest_again(&left, None).await.unwrap().expect("its hint is another");
+    assert_eq!((ids(&now), world.engine.log_size()), (ids(&both[1..]), size), "it alone, and no new copy");
+
+    // Whoever asks again is attested again, and from then on is both in streams from before, too.
+    let again = world.engine.attest_all(seen(), None).await.unwrap();
+    assert_eq!((again.len(), again[1].id), (2, both[1].id));
+    assert_ne!(again[0].id, both[0].id);
+    let left = world.engine.identified(&now);
+    assert_eq!(world.engine.attest_again(&left, None).await.unwrap(), Some(again.clone()));
+
+    // Of nothing that counts, nothing follows.
+    let [lead, worker] = [&again[0], &again[1]].map(|copy| Target::Instance(copy.id));
+    let left = world.engine.identified(&again);
+    world.engine.revoke(&world.admin, worker, "test").await.unwrap();
+    world.engine.revoke(&world.admin, lead, "test").await.unwrap();
+    let error = world.engine.attest_again(&left, None).await.unwrap_err();
+    assert!(matches!(error, EngineError::Dead(_)), "{error}");
 }
 
 /// An identity without selectors matches nothing (INVARIANT (I7 unknown is No)).

@@ -10,7 +10,9 @@ use marque_core::task::{MAX_DEPTH, TaskError};
 use marque_engine::{EngineError, Exchange, TokenType};
 use serde_json::{Value, json};
 
-use crate::world::{ALICE, Agent, GATEWAY, ISSUER, LEAD, WORKER, World, agent, asks, manifest, person, policy, request, spiffe};
+use crate::world::{
+    ALICE, Agent, GATEWAY, ISSUER, LEAD, WORKER, World, agent, asks, chain, manifest, person, policy, request, spiffe,
+};
 
 /// The exchange is refused, and the refusal is in the log.
 async fn refused(world: &World, exchange: Exchange) -> EngineError {
@@ -220,4 +222,48 @@ async fn a_child_stays_below_the_ceiling_of_its_actor() {
     let above = Exchange { scope: Some(scope("invoke:tool:crm/find")), ..as_actor(&world, &reader, &own.token).await };
     let error = refused(&world, above).await;
     assert!(matches!(error, EngineError::Task(TaskError::AboveCeiling(..))), "{error}");
+}
+
+/// INVARIANT (I4 revocation is monotone): a connection goes on, and what was shown on it may have ended.
+#[tokio::test]
+async fn a_client_whose_certificate_was_revoked_gets_no_token() {
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let task = world.task(LEAD, None).await;
+    let own = world.token(&lead, &task).await;
+    let again = world.own(&lead, &task).await;
+    let child = asks(&lead, &own.token, TokenType::AccessToken);
+    world.engine.revoke(&world.admin, Target::Lease(lead.workload.lease), "test").await.unwrap();
+    let revoked = |error: &EngineError| matches!(error, EngineError::Dead(Dead::Revoked(Target::Lease(_))));
+    for exchange in [again, child] {
+        let error = refused(&world, exchange).await;
+        assert!(revoked(&error), "{error}");
+    }
+    let fresh = world.agent(LEAD).await;
+    assert_eq!(fresh.instance.id, lead.instance.id);
+    world.token(&fresh, &task).await;
+}
+
+/// INVARIANT (I4 revocation is monotone): whoever has the certificate has the token, and it ends with them.
+#[tokio::test]
+async fn a_token_for_a_certificate_that_a_broker_has_ends_with_the_broker() {
+    let world = World::start().await;
+    let (broker, worker) = (world.agent(LEAD).await, world.agent(WORKER).await);
+    let task = world.task(WORKER, None).await;
+    let fetched = world.engine.brokered_x509_svid(&broker.workload, &worker.instance).await.unwrap();
+    let workload = world.engine.authenticate_certificate(&chain(&fetched.issued)).unwrap();
+    let spoken_for = Agent { instance: worker.instance.clone(), workload };
+    let own = world.token(&spoken_for, &task).await;
+    let child = world.engine.exchange(asks(&spoken_for, &own.token, TokenType::AccessToken)).await.unwrap();
+    let its_own = world.token(&worker, &task).await;
+    let thumbprint = Some(spoken_for.workload.thumbprint.as_str());
+    for token in [&own, &child] {
+        assert_eq!(token.lease.holder, Some(broker.instance.id));
+        assert!(world.engine.authenticate_token(&token.token, thumbprint).is_ok());
+    }
+    world.engine.revoke(&world.admin, Target::Instance(broker.instance.id), "test").await.unwrap();
+    for token in [&own, &child] {
+        assert!(world.engine.authenticate_token(&token.token, thumbprint).is_err());
+    }
+    assert!(world.engine.authenticate_token(&its_own.token, Some(&worker.workload.thumbprint)).is_ok());
 }

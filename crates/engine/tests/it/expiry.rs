@@ -27,7 +27,7 @@ async fn a_token_ends_before_its_task() {
     let late = || world.engine.authorize(call(token.lease.id, "tool:crm/find", json!({})));
     let error = late().await.unwrap_err();
     assert!(matches!(error, EngineError::Dead(Dead::Expired(_))), "{error}");
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     assert!(!world.state().leases.contains_key(&token.lease.id), "it is forgotten");
     let error = late().await.unwrap_err();
     assert!(matches!(error, EngineError::Dead(Dead::Unknown(_))), "{error}");
@@ -46,7 +46,7 @@ async fn an_svid_ends_after_an_hour() {
     world.advance(2);
     assert!(world.engine.authenticate_certificate(&chain(&issued)).is_err());
     // The copy is still known, and is given another one.
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     let next = world.engine.x509_svid(&instance).await.unwrap();
     assert!(world.engine.authenticate_certificate(&chain(&next)).is_ok());
 }
@@ -68,7 +68,7 @@ async fn a_task_ends_at_its_deadline_with_all_that_hangs_from_it() {
     assert!(matches!(error, EngineError::Dead(Dead::Expired(_))), "{error}");
     assert!(world.engine.approve(&world.bob, held).await.is_err());
     permit.settle(answered()).unwrap();
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     let state = world.state();
     assert!(!state.tasks.contains_key(&task.id) && !state.elevations.contains_key(&held) && state.usage.is_empty());
     // The history keeps it.
@@ -89,11 +89,11 @@ async fn nobody_decides_after_an_hour() {
     world.advance(3600);
     let error = world.engine.approve(&world.bob, held).await.unwrap_err();
     assert!(matches!(error, EngineError::Elevation(ElevationError::NotPending(_, "expired"))), "{error}");
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     assert_eq!(world.state().elevations[&held].status, Status::Expired);
     assert_eq!(world.engine.elevations(10).unwrap()[0].status, "expired");
     let size = world.engine.log_size();
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     assert_eq!(world.engine.log_size(), size, "it expires once");
     let lease = world.token(&lead, &task).await.lease.id;
     assert_ne!(world.held(call(lease, "tool:mail/send", json!({}))).await, held);
@@ -109,7 +109,7 @@ async fn an_approval_that_is_not_used_ends() {
     let approved = world.engine.approve(&world.bob, held).await.unwrap().task.unwrap();
     assert_eq!(approved.expires, approved.started.plus(Ttl::from_minutes(15)));
     world.advance(15 * 60);
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     let lease = world.token(&lead, &task).await.lease.id;
     assert_ne!(world.held(call(lease, "tool:mail/send", json!({}))).await, held);
 }
@@ -124,7 +124,7 @@ async fn an_instance_ends_with_its_process() {
     let gone = world.engine.attest(gone, None).await.unwrap();
     let token = world.engine.jwt_svid(&gone, &["a".to_owned()]).await.unwrap();
     assert!(world.engine.validate_jwt_svid(&token, None).is_ok());
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     assert!(world.engine.validate_jwt_svid(&token, None).is_err());
     let state = world.state();
     assert!(!state.instances.contains_key(&gone.id) && state.instances.contains_key(&lead.instance.id));
@@ -163,7 +163,7 @@ async fn a_clock_that_goes_back_across_a_restart_loses_nothing_and_revives_nothi
         assert!(world.engine.now() >= later.started, "time went back");
         assert!(!bearer(&world), "what has expired is alive again");
         world.task(LEAD, None).await;
-        world.engine.tick().await.unwrap();
+        world.tick().await;
     }
     let after = world.events().await;
     assert_eq!(after[..before.len()], before[..]);

@@ -62,7 +62,7 @@ async fn a_credential_has_a_history() {
     assert_eq!(entry.ts, ended.at);
     // What ended before stays so when its time is over.
     world.advance(3600);
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     assert_eq!(world.engine.credential_history(lease.id, None, None).unwrap().ended.unwrap().kind, "revoked");
 }
 

@@ -208,3 +208,36 @@ async fn what_is_wrong_in_the_inventory_is_found() {
     world.engine.apply(&world.admin, &desired).await.unwrap();
     assert!(found(&world).is_empty());
 }
+
+/// Streams look at their callers' entries when these have changed, and at nothing else that happens.
+#[tokio::test]
+async fn what_changes_entries_is_told() {
+    let world = World::start().await;
+    let mut entries = world.engine.watch_entries();
+    let mut told = || {
+        let told = entries.has_changed().unwrap();
+        entries.mark_unchanged();
+        told
+    };
+    world.engine.apply(&world.admin, &manifest()).await.unwrap();
+    let mut desired = manifest();
+    desired.resources[2].risk = Some(Risk::Medium);
+    world.engine.apply(&world.admin, &desired).await.unwrap();
+    let lead = world.agent(LEAD).await;
+    let task = world.task(LEAD, None).await;
+    for target in [Target::Lease(lead.workload.lease), Target::Task(task.id), Target::Instance(lead.instance.id)] {
+        world.engine.revoke(&world.admin, target, "test").await.unwrap();
+    }
+    assert!(!told(), "no entry is another");
+    desired.identities[1].hint = Some("w".into());
+    world.engine.apply(&world.admin, &desired).await.unwrap();
+    assert!(told());
+    for to in [Lifecycle::Suspended, Lifecycle::Active] {
+        world.engine.move_identity(&world.admin, LEAD, to, "test").await.unwrap();
+        assert!(told(), "{to}");
+    }
+    for target in [Target::Identity(spiffe(LEAD)), Target::Owner(person(OWNER))] {
+        world.engine.revoke(&world.admin, target.clone(), "test").await.unwrap();
+        assert!(told(), "{target}");
+    }
+}

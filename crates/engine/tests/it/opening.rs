@@ -30,7 +30,7 @@ async fn a_reopened_directory_has_the_same_state() {
     world.permit(letter()).await.settle(answered()).unwrap();
     world.held(call(lease, "tool:mail/send", json!({ "to": "eve" }))).await;
     world.engine.revoke(&world.admin, Target::Instance(worker.instance.id), "test").await.unwrap();
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     let (before, size) = (world.state(), world.engine.log_size());
 
     let world = world.close().open().await;

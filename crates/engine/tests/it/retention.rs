@@ -21,7 +21,7 @@ async fn aged(world: &World) -> Receipt {
     let receipt = world.engine.receipt(&world.admin, ReceiptOf::Entry(300), false).await.unwrap();
     world.advance(200 * DAY);
     world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     receipt
 }
 
@@ -99,7 +99,7 @@ async fn what_is_pruned_stays_proven_and_what_is_known_stays_known() {
     std::fs::remove_dir_all(closed.root().join("index")).unwrap();
     let world = closed.open().await;
     assert_eq!(world.state(), before);
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
     let (findings, events) = audited(&world, &receipt.inclusion.checkpoint).await;
     assert!(findings.is_ok(), "{findings:?}");
@@ -130,7 +130,7 @@ async fn the_rule_is_followed_as_time_passes() {
     let receipt = aged(&world).await;
     let world = world.close().open_keeping(Some(rule)).await;
     let pruned = |events: &[Event]| events.iter().filter(|e| matches!(&e.what, Body::Pruned { .. })).count();
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     let (findings, events) = audited(&world, &receipt.inclusion.checkpoint).await;
     assert!(findings.is_ok(), "{findings:?}");
     assert_eq!((findings.report.entries_pruned, pruned(&events)), (512, 1));
@@ -141,7 +141,7 @@ async fn the_rule_is_followed_as_time_passes() {
     world.advance(365 * DAY);
     world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
     for _ in 0..2 {
-        world.engine.tick().await.unwrap();
+        world.tick().await;
         let (findings, events) = audited(&world, &receipt.inclusion.checkpoint).await;
         assert!(findings.is_ok(), "{findings:?}");
         assert_eq!((findings.report.entries_pruned, pruned(&events)), (768, 1));
@@ -170,8 +170,8 @@ async fn missing_numbers_are_an_event() {
     drop(log);
 
     let world = closed.open().await;
-    world.engine.tick().await.unwrap();
-    world.engine.tick().await.unwrap();
+    world.tick().await;
+    world.tick().await;
     let gaps = |events: Vec<Event>| -> Vec<(ObserverId, u64, u64)> {
         let said = |event: Event| match event.what {
             Body::Gap { observer, from, to } => Some((observer, from, to)),
@@ -182,7 +182,7 @@ async fn missing_numbers_are_an_event() {
     assert_eq!(gaps(world.events().await), [(observer, 2, 3), (observer, 6, 8)]);
     let world = world.close().open().await;
     world.engine.rebuild_views().unwrap();
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     assert_eq!(gaps(world.events().await).len(), 2, "nothing is said twice");
 }
 

@@ -92,7 +92,7 @@ async fn the_chain_leads_through_approval_and_delegation_to_the_person() {
     // A task that has ended is still told.
     world.engine.finish_task(&world.alice, chain.tasks[2].task.id).await.unwrap();
     world.advance(7 * 86_400);
-    world.engine.tick().await.unwrap();
+    world.tick().await;
     assert_eq!(world.engine.trace_record(record).unwrap().tasks.len(), 3);
     assert_eq!(world.engine.trace(LETTER).unwrap().class, TraceClass::Exact);
 }

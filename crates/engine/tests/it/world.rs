@@ -18,8 +18,8 @@ use marque_core::time::Timestamp;
 use marque_core::{Digest, PersonId};
 use marque_engine::desired::{Desired, IdentitySpec, PolicyText};
 use marque_engine::{
-    ActionRequest, Caller, Clock, Engine, Env, Exchange, Exchanged, IssuedX509, Observed, Options, Permit, Retention, State,
-    SystemEntropy, TaskRequest, TokenType, Verdict, Workload, sha256, start_time,
+    ActionRequest, Caller, Clock, Engine, Env, Exchange, Exchanged, IssuedX509, KeyKind, Observed, Options, Permit, Retention,
+    State, SystemEntropy, TaskRequest, TokenType, Verdict, Workload, sha256, start_time,
 };
 use marque_ledger::{LogFiles, Verifier, verify_log};
 use serde_json::Value;
@@ -140,6 +140,14 @@ impl World {
 
     pub(crate) fn advance(&self, seconds: i64) {
         self.closed.clock.advance(seconds);
+    }
+
+    /// Does what is due by time, keys too.
+    pub(crate) async fn tick(&self) {
+        for kind in [KeyKind::X509, KeyKind::Jwt, KeyKind::Wit] {
+            assert!(self.engine.rotate(kind).await.unwrap(), "{kind:?}");
+        }
+        self.engine.tick().await.unwrap();
     }
 
     pub(crate) fn state(&self) -> State {

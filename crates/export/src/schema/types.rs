@@ -187,6 +187,7 @@ pub(super) const OBJECTS: &[Object] = &[
             always("class", Is("credential_class"), ""),
             always("identity", Is("spiffe_id"), "Whose."),
             always("instance", Is("instance_id"), "Which copy's."),
+            maybe("holder", Is("instance_id"), "Which copy has it, where that is another: a broker fetched it."),
             always("task", OrNull(&Is("task_id")), "For which task; an SVID on its own has none."),
             always("scope", Set(&Is("grant")), "What it allows."),
             always("issued", Moment, "When it was issued."),

@@ -92,8 +92,12 @@ fn quorum_and_freshness_fail_by_themselves() {
     assert_eq!((quorum, age), (too_few("w1, w2, w3"), None));
     assert!(matches!(freshness, Finding::Unchecked(_)));
     assert_eq!(judge(&[(1, 1300), (2, 1)], Some(0)), (Finding::Holds, Finding::Holds, Some(0)));
-    let ahead = Finding::Fails("the newest cosignature is `301` seconds in the future".to_owned());
-    assert_eq!(judge(&[(1, 1301), (2, 1)], None), (Finding::Holds, ahead, Some(0)));
+    // Who is ahead of the time tells none; the others do.
+    assert_eq!(judge(&[(1, 1301), (2, 990), (3, 980)], Some(10)), (Finding::Holds, Finding::Holds, Some(10)));
+    let stale = Finding::Fails("the newest cosignature is `999` seconds old".to_owned());
+    assert_eq!(judge(&[(1, 1301), (2, 1)], Some(998)), (Finding::Holds, stale, Some(999)));
+    let ahead = Finding::Fails("the newest cosignature is `302` seconds in the future".to_owned());
+    assert_eq!(judge(&[(1, 1301), (2, 1302)], None), (Finding::Holds, ahead, Some(0)));
 }
 
 #[test]

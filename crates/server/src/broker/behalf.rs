@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use marque_core::state::Dead;
 use marque_core::time::Timestamp;
-use marque_engine::{Clock, Engine, Identified, ValidatedJwt, Workload};
+use marque_engine::{Clock, Engine, Identified, Launch, ValidatedJwt, Workload};
 use tonic::Status;
 
 use super::refusal::{Refusal, refused};
@@ -13,7 +13,7 @@ use crate::serve::Peer;
 use crate::source::{Bundles, Changes, HeldSvid, Local, Source, status};
 use crate::updates::{Current, Stated};
 
-/// The source of one broker.
+/// The source of one broker, for the processes of this host or of one launch.
 #[derive(Debug)]
 pub(super) struct OnBehalf {
     engine: Arc<Engine>,
@@ -22,8 +22,8 @@ pub(super) struct OnBehalf {
 }
 
 impl OnBehalf {
-    pub(super) fn of(engine: Arc<Engine>, broker: Workload) -> Arc<Self> {
-        Arc::new(Self { local: Local::of(Arc::clone(&engine), None), engine, broker })
+    pub(super) fn of(engine: Arc<Engine>, broker: Workload, launch: Option<Launch>) -> Arc<Self> {
+        Arc::new(Self { local: Local::of(Arc::clone(&engine), launch), engine, broker })
     }
 
     /// A broker counts as long as the X.509-SVID of its connection (Broker Endpoint §6).
@@ -34,6 +34,12 @@ impl OnBehalf {
             None => Ok(()),
             Some(dead) => Err(Status::unauthenticated(format!("{dead}: connect again with a fresh X.509-SVID"))),
         }
+    }
+
+    /// A status with the reason of the standard (Broker API §4.8): what has ended meanwhile says it, the broker first; else
+    /// who is denied is not entitled.
+    fn explained(&self, copies: &[Identified], status: Status) -> Status {
+        self.ended(copies).unwrap_or_else(|| Refusal::NotEntitled.explain()(status))
     }
 }
 
@@ -50,14 +56,14 @@ impl Source for OnBehalf {
     }
 
     async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status> {
-        let instance = self.engine.instance(of.instance).map_err(|e| status(&e))?;
-        let held = self.engine.brokered_x509_svid(&self.broker, &instance).await.map_err(|e| status(&e))?;
+        let fetched = async { self.engine.brokered_x509_svid(&self.broker, &self.engine.instance(of.instance)?).await };
+        let held = fetched.await.map_err(|e| self.explained(std::slice::from_ref(of), status(&e)))?;
         Ok(HeldSvid::from(&held))
     }
 
     async fn jwt_svid(&self, of: &Identified, audience: &[String]) -> Result<String, Status> {
-        let instance = self.engine.instance(of.instance).map_err(|e| status(&e))?;
-        self.engine.brokered_jwt_svid(&self.broker, &instance, audience).await.map_err(|e| status(&e))
+        let fetched = async { self.engine.brokered_jwt_svid(&self.broker, &self.engine.instance(of.instance)?, audience).await };
+        fetched.await.map_err(|e| self.explained(std::slice::from_ref(of), status(&e)))
     }
 
     async fn validate(&self, token: &str, audience: &str) -> Result<ValidatedJwt, Status> {
@@ -74,16 +80,17 @@ impl Source for OnBehalf {
 
     /// Broker API §4.9: nothing more is sent once the workload has stopped, or may not be spoken for any more.
     async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
-        self.local.moved(copies).await
+        self.local.moved(copies).await.map_err(|status| self.explained(copies, status))
     }
 
     fn ended(&self, copies: &[Identified]) -> Option<Status> {
         if let Err(status) = self.check_broker() {
             return Some(status);
         }
-        let state = self.engine.state();
-        let dead = copies.iter().find_map(|copy| state.check_instance(copy.instance).err())?;
-        let refusal = if matches!(dead, Dead::Unknown(_)) { Refusal::NotFound } else { Refusal::NotEntitled };
+        let (copy, dead) = copies.iter().find_map(|copy| Some((copy, self.engine.ended(copy.instance)?)))?;
+        // The process has ended, or it is there and may not be spoken for: its task can be unknown, too.
+        let is_gone = matches!(&dead, Dead::Unknown(what) if *what == copy.instance.to_string());
+        let refusal = if is_gone { Refusal::NotFound } else { Refusal::NotEntitled };
         Some(refused(refusal, &dead.to_string(), None))
     }
 }

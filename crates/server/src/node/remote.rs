@@ -125,6 +125,8 @@ pub struct RemoteSource {
     known: Mutex<Known>,
     reached: watch::Sender<bool>,
     ended: watch::Sender<u64>,
+    /// It never counts: the server does not tell of entries.
+    entries: watch::Sender<u64>,
     bundles_changed: watch::Sender<u64>,
     /// There is a new copy.
     attested: Notify,
@@ -190,6 +192,7 @@ impl RemoteSource {
             known: Mutex::default(),
             reached: watch::channel(false).0,
             ended: watch::channel(0).0,
+            entries: watch::channel(0).0,
             bundles_changed: watch::channel(0).0,
             attested: Notify::new(),
         }))
@@ -549,7 +552,8 @@ impl Source for RemoteSource {
     }
 
     fn changes(&self) -> Changes {
-        Changes { ended: self.ended.subscribe(), bundles: self.bundles_changed.subscribe() }
+        let [ended, entries, bundles] = [&self.ended, &self.entries, &self.bundles_changed].map(watch::Sender::subscribe);
+        Changes { ended, entries, bundles }
     }
 
     fn ended(&self, copies: &[Identified]) -> Option<Status> {

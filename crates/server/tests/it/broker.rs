@@ -11,8 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use marque_core::attestation::{Attestation, Instance};
 use marque_core::revocation::Target;
 use marque_core::time::Ttl;
+use marque_engine::desired::IdentitySpec;
 use marque_engine::{IssuedX509, Observed};
 use marque_server::broker::{Brokers, REVISION};
+use marque_server::launch::Launches;
 use marque_server::pb::broker::{
     FetchJwtsvidRequest, FetchJwtsvidResponse, SubscribeToJwtBundlesRequest, SubscribeToJwtBundlesResponse,
     SubscribeToX509BundlesRequest, SubscribeToX509BundlesResponse, SubscribeToX509svidRequest, SubscribeToX509svidResponse,
@@ -29,7 +31,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::grpc::{Call, MARK, Sender, call, connected, framed};
-use crate::world::{LEAD, WORKER, World, spiffe, within};
+use crate::world::{LEAD, NoDoor, WORKER, World, program, spiffe, within};
 
 const INVALID_ARGUMENT: u16 = 3;
 const NOT_FOUND: u16 = 5;
@@ -315,6 +317,58 @@ async fn line_44_process_numbers_do_not_cross_hosts() {
     let broker = scene.broker_of(&remote).await;
     let invalid = refusal(INVALID_ARGUMENT, "WORKLOAD_REFERENCE_INVALID");
     assert_eq!(broker.refused(process(scene.sleeper.pid())).await, invalid);
+}
+
+/// A refusal in the middle of a stream says why, as one at its beginning does.
+#[tokio::test]
+async fn line_43_a_stream_ends_with_its_reason() {
+    let scene = Scene::with_sleeper().await;
+    let broker = scene.broker(LEAD).await;
+    let mut stream = broker.call("SubscribeToX509SVID", &x509_of(scene.sleeper.pid()), MARK).await;
+    let _: SubscribeToX509svidResponse = stream.next().await.unwrap();
+    let nobody = BTreeSet::from(["unix:name:nobody".parse().unwrap()]);
+    let changed = IdentitySpec { selectors: nobody, ..program(SLEEPER, scene.sleeper.0.id()) };
+    scene.world.register(changed).await.unwrap();
+    assert_eq!(reason(&mut stream).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"), "its entry is another's");
+
+    let scene = Scene::with_sleeper().await;
+    let (world, broker) = (&scene.world, scene.broker(LEAD).await);
+    let mut stream = broker.call("SubscribeToX509SVID", &x509_of(scene.sleeper.pid()), MARK).await;
+    let first: SubscribeToX509svidResponse = stream.next().await.unwrap();
+    let workload = world.engine.authenticate_certificate(&[first.svids[0].x509_svid.as_slice()]).unwrap();
+    world.engine.revoke(&world.admin, Target::Instance(workload.instance), "test").await.unwrap();
+    assert_eq!(reason(&mut stream).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"), "it was revoked");
+}
+
+/// Entries that change make no other copy of a launched process.
+#[tokio::test]
+async fn line_44_a_launched_process_stays_a_process_of_its_launch() {
+    let mut scene = Scene::with_sleeper().await;
+    let engine = Arc::clone(&scene.world.engine);
+    let task = scene.world.task(SLEEPER, None).await;
+    let dir = tempfile::tempdir().unwrap();
+    let launches = Arc::new(Launches::new(Arc::clone(&engine), dir.path().to_owned(), Arc::new(NoDoor)));
+    let launch = engine.launch(&scene.world.alice, &spiffe(SLEEPER), task.id, std::process::id()).unwrap();
+    launches.open(launch, false).await.unwrap();
+    scene.brokers = Brokers::new(Arc::clone(&engine), Some(launches), BTreeSet::from([spiffe(LEAD)]));
+    let broker = scene.broker(LEAD).await;
+    let mut stream = broker.call("SubscribeToX509SVID", &x509_of(scene.sleeper.pid()), MARK).await;
+    let first: SubscribeToX509svidResponse = stream.next().await.unwrap();
+    let workload = engine.authenticate_certificate(&[first.svids[0].x509_svid.as_slice()]).unwrap();
+    assert_eq!(engine.instance(workload.instance).unwrap().task, Some(task.id));
+    let changed = IdentitySpec { hint: Some("behind the mesh".into()), ..program(SLEEPER, scene.sleeper.0.id()) };
+    scene.world.register(changed).await.unwrap();
+    let second: SubscribeToX509svidResponse = stream.next().await.unwrap();
+    assert_eq!(second.svids[0].hint, "behind the mesh");
+    assert_eq!(second.svids[0].x509_svid, first.svids[0].x509_svid, "it is the same copy");
+
+    // It ends with its task, though the process goes on.
+    let asked = SubscribeToX509BundlesRequest { reference: process(scene.sleeper.pid()) };
+    let mut bundles = broker.call("SubscribeToX509Bundles", &asked, MARK).await;
+    let _: SubscribeToX509BundlesResponse = bundles.next().await.unwrap();
+    engine.finish_task(&scene.world.alice, task.id).await.unwrap();
+    assert_eq!(reason(&mut stream).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"));
+    assert_eq!(reason(&mut bundles).await, refusal(PERMISSION_DENIED, "WORKLOAD_NOT_ENTITLED"));
 }
 
 /// INVARIANT (I4 revocation is monotone): of the workload, and of the broker.

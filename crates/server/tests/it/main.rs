@@ -1,6 +1,8 @@
 //! The surfaces in process: the administration API, the token endpoint and the Workload API, before a real engine.
 
 #[cfg(test)]
+mod authorities;
+#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod checklist;

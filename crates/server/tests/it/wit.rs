@@ -2,8 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use marque_core::identity::Lifecycle;
 use marque_core::revocation::Target;
 use marque_core::time::Ttl;
+use marque_engine::desired::IdentitySpec;
 use marque_engine::{AuthorityVerb, EngineError, KeyKind};
 use marque_server::pb::workload::{WitBundlesRequest, WitBundlesResponse, WitsvidRequest, WitsvidResponse};
 use marque_svid::P256Key;
@@ -11,11 +13,13 @@ use marque_svid::wit::{Expectation, Presentation, ProofRequest, prove};
 use serde_json::Value;
 
 use crate::grpc::{MARK, Socket};
-use crate::world::{LEAD, ME, World, spiffe};
+use crate::world::{LEAD, ME, World, me, spiffe};
 
 const INVALID_ARGUMENT: u16 = 3;
 const PERMISSION_DENIED: u16 = 7;
 const UNIMPLEMENTED: u16 = 12;
+/// What this very process may be besides [`ME`].
+const OTHER: &str = "agent/other";
 const TARGET: &str = "https://api.example.org/x";
 
 async fn with_wit() -> World {
@@ -168,6 +172,28 @@ async fn streams_follow_the_keys_and_end_with_the_caller() {
     assert_eq!(bundles.next::<WitBundlesResponse>().await.err(), Some(PERMISSION_DENIED));
 }
 
+/// A stream of one identity is of that one, whatever else the caller becomes, and ends with it.
+#[tokio::test]
+async fn a_stream_of_one_identity_shows_no_other() {
+    let world = World::start_as(|options| options.rotation.wit = true).await;
+    let hinted = |name: &str, hint: &str| IdentitySpec { hint: Some(hint.into()), ..me(name) };
+    world.register(hinted(ME, "inside")).await.unwrap();
+    world.register(hinted(OTHER, "outside")).await.unwrap();
+    let socket = Socket::open(&world.engine).await;
+    let own = WitsvidRequest { spiffe_id: spiffe(ME).to_string() };
+    let mut stream = socket.call("FetchWITSVID", &own, MARK).await;
+    let shown = |response: &WitsvidResponse| {
+        response.svids.iter().map(|svid| (svid.spiffe_id.clone(), svid.hint.clone())).collect::<Vec<_>>()
+    };
+    let first: WitsvidResponse = stream.next().await.unwrap();
+    assert_eq!(shown(&first), [(spiffe(ME).to_string(), "inside".to_owned())]);
+    world.register(hinted(ME, "within")).await.unwrap();
+    let second: WitsvidResponse = stream.next().await.unwrap();
+    assert_eq!(shown(&second), [(spiffe(ME).to_string(), "within".to_owned())]);
+    world.engine.move_identity(&world.admin, ME, Lifecycle::Suspended, "test").await.unwrap();
+    assert_eq!(stream.refusal().await, Some(PERMISSION_DENIED), "the other one is still there, and was not asked for");
+}
+
 /// A state directory from before the setting: the key is made when time passes.
 #[tokio::test]
 async fn a_key_for_wit_svids_comes_after_the_setting() {
@@ -182,6 +208,6 @@ async fn a_key_for_wit_svids_comes_after_the_setting() {
     with.rotation.wit = true;
     let engine = marque_engine::Engine::open(&root, marque_engine::Env::system(), with).await.unwrap();
     assert!(engine.authorities().bundle().wit_keys.is_empty());
-    engine.tick().await.unwrap();
+    assert!(engine.rotate(KeyKind::Wit).await.unwrap());
     assert_eq!(engine.authorities().bundle().wit_keys.len(), 1);
 }

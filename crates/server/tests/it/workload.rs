@@ -1,10 +1,14 @@
 //! The SPIFFE Workload API, as this process itself sees it.
 
+use std::sync::Arc;
+
 use marque_core::revocation::Target;
+use marque_engine::parent_of;
 use marque_server::pb::workload::{
     JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
     X509BundlesRequest, X509BundlesResponse, X509svidRequest, X509svidResponse,
 };
+use marque_server::source::Local;
 use marque_svid::{verify_jwt_svid, verify_x509_svid};
 use serde_json::Value;
 
@@ -140,5 +144,27 @@ async fn a_revocation_ends_the_streams() {
         if what == "identity" {
             assert_eq!(statuses(&socket, MARK).await, [Some(PERMISSION_DENIED); 5]);
         }
+    }
+}
+
+/// INVARIANT (I4 revocation is monotone): what a launched copy holds ends with its task, however that ends.
+#[tokio::test]
+async fn the_streams_of_a_launch_end_with_its_task() {
+    for what in ["finished", "revoked"] {
+        let world = World::with_me().await;
+        let task = world.task(ME, None).await;
+        let launcher = parent_of(std::process::id()).unwrap();
+        let launch = world.engine.launch(&world.alice, &spiffe(ME), task.id, launcher).unwrap();
+        let socket = Socket::over(Local::of(Arc::clone(&world.engine), Some(launch))).await;
+        let mut svids = socket.call("FetchX509SVID", &X509svidRequest {}, MARK).await;
+        let _: X509svidResponse = svids.next().await.unwrap();
+        let mut bundles = socket.call("FetchX509Bundles", &X509BundlesRequest {}, MARK).await;
+        let _: X509BundlesResponse = bundles.next().await.unwrap();
+        match what {
+            "finished" => world.engine.finish_task(&world.alice, task.id).await.unwrap(),
+            _ => drop(world.engine.revoke(&world.admin, Target::Task(task.id), "test").await.unwrap()),
+        }
+        assert_eq!(svids.refusal().await, Some(PERMISSION_DENIED), "{what}");
+        assert_eq!(bundles.refusal().await, Some(PERMISSION_DENIED), "{what}");
     }
 }

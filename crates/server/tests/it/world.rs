@@ -1,6 +1,7 @@
 //! An engine with two agents, a tool and three people, and requests to routers before it.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use http::{HeaderMap, Request, StatusCode};
 use marque_core::PersonId;
 use marque_core::attestation::{Attestation, Instance, Selector};
 use marque_core::event::By;
+use marque_core::id::LeaseId;
 use marque_core::identity::{Kind, Lifecycle};
 use marque_core::resource::{Resource, Risk, Sensitivity};
 use marque_core::spiffe::SpiffeId;
@@ -18,8 +20,10 @@ use marque_core::task::Task;
 use marque_engine::desired::{Desired, IdentitySpec, PolicyText};
 use marque_engine::{Applied, Caller, Engine, EngineError, Env, Observed, Options, TaskRequest, Workload, observe, start_time};
 use marque_server::api::{Api, router};
+use marque_server::launch::Door;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tower_service::Service as _;
 
 pub(crate) const ISSUER: &str = "https://marque.example.org";
@@ -41,6 +45,15 @@ const POLICY: &str = r#"
 pub(crate) struct Agent {
     pub(crate) instance: Instance,
     pub(crate) workload: Workload,
+}
+
+/// Launches whose gateway is none.
+pub(crate) struct NoDoor;
+
+impl Door for NoDoor {
+    fn serve(&self, _: TcpStream, _: LeaseId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A whole answer.
@@ -90,10 +103,7 @@ impl World {
 
     /// The program of a process is an agent from now on.
     pub(crate) async fn register_program(&self, name: &str, pid: u32) {
-        let seen = observe(pid).unwrap().selectors;
-        let path = seen.into_iter().find(|s| s.as_str().starts_with("unix:path:")).unwrap();
-        let agent = IdentitySpec { selectors: BTreeSet::from([path]), ..identity(name, "invoke:tool:*") };
-        self.register(agent).await.unwrap();
+        self.register(program(name, pid)).await.unwrap();
     }
 
     /// Registers an identity, or changes it.
@@ -194,7 +204,12 @@ pub(crate) fn spiffe(name: &str) -> SpiffeId {
 
 /// What makes this very process an identity of that name.
 pub(crate) fn me(name: &str) -> IdentitySpec {
-    let seen = observe(std::process::id()).unwrap().selectors;
+    program(name, std::process::id())
+}
+
+/// What makes the program of a process an identity of that name.
+pub(crate) fn program(name: &str, pid: u32) -> IdentitySpec {
+    let seen = observe(pid).unwrap().selectors;
     let path = seen.into_iter().find(|s| s.as_str().starts_with("unix:path:")).unwrap();
     IdentitySpec { selectors: BTreeSet::from([path]), ..identity(name, "invoke:tool:*") }
 }

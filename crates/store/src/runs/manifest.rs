@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::layout::take;
 use crate::StoreError;
-use crate::dir::write_whole;
+use crate::dir::{UNFINISHED, unfinished, write_whole};
 use crate::error::Result;
 
 /// What is durable.
@@ -51,7 +51,8 @@ impl Manifest {
             let entry = entry.map_err(StoreError::io("list", dir))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            let unfinished = name.strip_suffix(".tmp").is_some_and(|name| name == NAME || run_of(name).is_some());
+            let of_run = |name: &str| name.strip_suffix(UNFINISHED).is_some_and(|name| run_of(name).is_some());
+            let unfinished = of_run(name) || unfinished(Path::new(NAME)).as_os_str() == name;
             let unlisted = run_of(name).is_some_and(|run| self.runs.iter().all(|listed| listed.run != run));
             if unfinished || unlisted {
                 std::fs::remove_file(entry.path()).map_err(StoreError::io("remove", &entry.path()))?;

@@ -203,7 +203,7 @@ impl StateDir {
             return self.seal_files(settings, key);
         }
         for name in places::files(self.root())? {
-            if !places::is_unfinished(&name) && !places::is_sealed(self.root(), &name)? {
+            if !places::is_sealed(self.root(), &name)? {
                 return Err(in_clear(&name));
             }
         }

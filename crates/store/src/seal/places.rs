@@ -7,7 +7,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::{SealKey, envelope};
-use crate::dir::write_whole;
+use crate::dir::{UNFINISHED, unfinished, write_whole};
 use crate::error::{Result, StoreError};
 
 /// The folder of keys.
@@ -16,22 +16,21 @@ const KEYS: &str = "keys";
 const SECRETS: &str = "secrets";
 /// The keys of a witness and of a root log, which have directories of their own.
 const FILES: [&str; 2] = ["log.key", "witness.key"];
-/// What a file that is being written is called, before it has its name.
-const UNFINISHED: &str = ".tmp";
 
 /// The secret files that are there, by their names in the directory.
 pub(super) fn files(root: &Path) -> Result<Vec<String>> {
     let mut found: Vec<String> = FILES.iter().filter(|name| root.join(name).is_file()).map(|name| (*name).to_owned()).collect();
-    found.extend(listed(root, KEYS)?.into_iter().filter(|name| !is_unfinished(name)));
-    // A secret may be called so, and what is not one is sealed all the same.
-    found.extend(listed(root, SECRETS)?);
+    for folder in [KEYS, SECRETS] {
+        found.extend(listed(root, folder)?.into_iter().filter(|name| !is_unfinished(name)));
+    }
     found.sort();
     Ok(found)
 }
 
-/// Whether it may be what a write left that did not end.
-pub(super) fn is_unfinished(name: &str) -> bool {
-    name.ends_with(UNFINISHED)
+/// Whether it is what a write left that did not end. A secret may be called `x.tmp`, and nothing else is.
+fn is_unfinished(name: &str) -> bool {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    file.ends_with(UNFINISHED) && (file.starts_with('.') || folder != SECRETS)
 }
 
 pub(super) fn is_sealed(root: &Path, name: &str) -> Result<bool> {
@@ -55,9 +54,11 @@ pub(super) fn seal_in_place(root: &Path, name: &str, key: &SealKey) -> Result<()
 
 /// Removes what a write in clear may have left unfinished.
 pub(super) fn tidy(root: &Path) -> Result<()> {
-    let keys = listed(root, KEYS)?.into_iter().filter(|name| is_unfinished(name));
-    for name in keys.chain(FILES.iter().map(|name| format!("{name}{UNFINISHED}"))) {
-        let path = root.join(name);
+    let folders = [listed(root, KEYS)?, listed(root, SECRETS)?].concat();
+    let folders = folders.into_iter().filter(|name| is_unfinished(name)).map(|name| root.join(name));
+    // Also as it was called before.
+    let alone = FILES.iter().flat_map(|name| [unfinished(&root.join(name)), root.join(format!("{name}{UNFINISHED}"))]);
+    for path in folders.chain(alone) {
         let mut file = match OpenOptions::new().write(true).open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,

@@ -13,6 +13,9 @@ const FILES: [(&str, &[u8]); 4] = [
     ("secrets/crm", b"s3cret-value-of-an-upstream"),
 ];
 
+/// What writes may have left that did not end; the last as it was called before.
+const UNFINISHED: [&str; 4] = ["keys/.vault.key.tmp", "secrets/.crm.tmp", ".witness.key.tmp", "keys/vault.key.tmp"];
+
 /// A state directory with secret files in clear, and two keys elsewhere.
 struct World {
     dir: TempDir,
@@ -113,7 +116,9 @@ fn what_is_sealed_opens_with_its_key_alone() {
     holds_everything(&world.lock());
     let link = world.dir.path().join("link");
     std::fs::hard_link(world.root().join("keys/log.key"), &link).unwrap();
-    std::fs::write(world.root().join("keys/vault.key.tmp"), VAULT_KEY).unwrap();
+    for unfinished in UNFINISHED {
+        std::fs::write(world.root().join(unfinished), VAULT_KEY).unwrap();
+    }
 
     let mut dir = world.lock();
     assert_eq!(dir.seal(world.method("one"), &world.key("one")).unwrap(), FILES.map(|(name, _)| name));
@@ -122,7 +127,9 @@ fn what_is_sealed_opens_with_its_key_alone() {
     drop(dir);
     assert_eq!(world.leaks(), Vec::<String>::new());
     assert_eq!(std::fs::read(link).unwrap(), [0; 32], "what stood in clear is written over");
-    assert!(!world.root().join("keys/vault.key.tmp").exists());
+    for unfinished in UNFINISHED {
+        assert!(!world.root().join(unfinished).exists(), "{unfinished}");
+    }
     let mode = std::fs::metadata(world.root().join("keys/log.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
@@ -139,6 +146,23 @@ fn what_is_sealed_opens_with_its_key_alone() {
     assert_eq!(dir.read_secret("secrets/none").unwrap(), None);
     let seals = Seals::of(&world.root()).unwrap();
     assert_eq!((seals.method, seals.sealed.len(), seals.clear.len()), (Some(world.method("one")), 5, 0));
+}
+
+/// Writing a file leaves every other as it is, whatever it is called.
+#[test]
+fn a_secret_may_be_called_as_a_file_that_is_written() {
+    let world = World::new();
+    let mut dir = world.lock();
+    dir.write_secret("secrets/crm.tmp", b"another").unwrap();
+    dir.write_secret("secrets/crm", b"the first, written again").unwrap();
+    assert_eq!(dir.read_secret("secrets/crm.tmp").unwrap().unwrap().as_slice(), b"another");
+    assert!(dir.seal(world.method("one"), &world.key("one")).unwrap().contains(&"secrets/crm.tmp".to_owned()));
+    dir.write_secret("secrets/crm", b"and sealed").unwrap();
+    assert_eq!(dir.read_secret("secrets/crm.tmp").unwrap().unwrap().as_slice(), b"another");
+    drop(dir);
+    // What is put there in clear under such a name is no file that was being written.
+    world.put("secrets/crm.tmp", b"another");
+    refused(world.opened(), "is in clear");
 }
 
 #[test]

@@ -292,7 +292,7 @@ fn every_crash(before: &Files, after: &Files, what: &str) {
     }
     for end in ends(&after["manifest"], 1) {
         let mut left = left.clone();
-        left.insert("manifest.tmp".to_owned(), after["manifest"][..end].to_vec());
+        left.insert(".manifest.tmp".to_owned(), after["manifest"][..end].to_vec());
         opens_as(&left, before, &format!("{what}: {end} bytes of the manifest"));
     }
     left.insert("manifest".to_owned(), after["manifest"].clone());
@@ -335,7 +335,7 @@ fn the_first_flush_may_crash_too() {
     world.runs.flush().unwrap();
     let after = files(world.dir.path());
     let run = after.keys().find(|name| *name != "manifest").unwrap();
-    let left = Files::from([(run.clone(), after[run].clone()), ("manifest.tmp".to_owned(), vec![])]);
+    let left = Files::from([(run.clone(), after[run].clone()), (".manifest.tmp".to_owned(), vec![])]);
     opens_as(&left, &Files::new(), "no manifest yet");
 }
 
@@ -409,7 +409,7 @@ fn a_flipped_bit_stops_a_merge_and_a_removal_and_a_reset_makes_good() {
 #[test]
 fn a_failed_operation_changes_nothing_and_may_be_tried_again() {
     let mut world = two_runs();
-    for in_the_way in ["00000000000000000002.run.tmp", "00000000000000000003.run", "manifest.tmp"] {
+    for in_the_way in ["00000000000000000002.run.tmp", "00000000000000000003.run", ".manifest.tmp"] {
         let (covers, path) = (world.runs.covers(), world.dir.path().join(in_the_way));
         std::fs::create_dir_all(path.join("not empty")).unwrap();
         world.append(vec![key(3), 1]);
@@ -423,7 +423,7 @@ fn a_failed_operation_changes_nothing_and_may_be_tried_again() {
     world.crash();
     world.check();
     world.runs.flush().unwrap();
-    std::fs::create_dir_all(world.dir.path().join("manifest.tmp")).unwrap();
+    std::fs::create_dir_all(world.dir.path().join(".manifest.tmp")).unwrap();
     let failed = (0..100).find_map(|_| world.runs.merge_step().err());
     assert!(matches!(failed, Some(StoreError::Io { .. })));
     world.check_copy();
@@ -433,7 +433,7 @@ fn a_failed_operation_changes_nothing_and_may_be_tried_again() {
     assert!(matches!(world.runs.clear(), Err(StoreError::Io { .. })));
     world.check();
     world.check_copy();
-    std::fs::remove_dir(world.dir.path().join("manifest.tmp")).unwrap();
+    std::fs::remove_dir(world.dir.path().join(".manifest.tmp")).unwrap();
     assert!(world.runs.remove(&|seq| seq == 3).unwrap() > 0);
     world.model.erased.insert(3);
     world.runs.settle().unwrap();

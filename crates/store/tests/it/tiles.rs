@@ -253,7 +253,7 @@ fn a_rotten_bit_in_any_file_is_found_and_never_signed_over() {
 /// signed over a file that is missing, and the log would let go of the entries in it.
 #[test]
 fn a_follower_that_could_not_write_goes_on_only_when_it_is_opened_again() {
-    for obstacle in ["tile/entries/001", "tile/0/001", "tile/0/002.p/8", "tile/entries/002.p/8", "head.tmp", "checkpoint.tmp"] {
+    for obstacle in ["tile/entries/001", "tile/0/001", "tile/0/002.p/8", "tile/entries/002.p/8", ".head.tmp", ".checkpoint.tmp"] {
         let (site, mut tiles) = Site::published(300);
         let (before, path) = (tiles.head(), site.ledger().join(obstacle));
         std::fs::create_dir_all(&path).unwrap();

@@ -161,6 +161,7 @@ impl World {
             class: classes[pick % 4],
             identity: instance.identity,
             instance: instance.id,
+            holder: None,
             task: Some(task.id).filter(|_| extra < 200),
             scope: task.scope,
             issued: self.now,

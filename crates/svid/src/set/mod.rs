@@ -158,11 +158,17 @@ impl AuthoritySet {
 
     /// Does all that is due. What fails, as when the upstream CA cannot sign, holds up nothing else (SPIFFE Federation §4.1).
     pub fn advance(&self, rotation: &Rotation<'_>) -> Advanced {
+        self.advance_of(&[KeyKind::X509, KeyKind::Jwt, KeyKind::Wit], rotation)
+    }
+
+    /// Does all that is due for keys of these kinds (SPIFFE Federation §4.1).
+    pub fn advance_of(&self, kinds: &[KeyKind], rotation: &Rotation<'_>) -> Advanced {
         let mut advanced = Advanced { set: self.clone(), done: Vec::new(), failed: Vec::new() };
         for _ in 0..MAX_ROUNDS {
             let before = advanced.done.len();
             advanced.failed.clear();
-            for step in advanced.set.plan(rotation.now, rotation.policy) {
+            let due = advanced.set.plan(rotation.now, rotation.policy);
+            for step in due.into_iter().filter(|step| kinds.contains(&step.kind())) {
                 match advanced.set.apply(&step, rotation) {
                     Ok(set) => {
                         advanced.set = set;

@@ -47,6 +47,19 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// What the key signs.
+    pub const fn kind(&self) -> KeyKind {
+        match self {
+            Self::Prepare { kind }
+            | Self::Activate { kind, .. }
+            | Self::Forget { kind, .. }
+            | Self::Taint { kind, .. }
+            | Self::Revoke { kind, .. } => *kind,
+        }
+    }
+}
+
 /// How long keys live, and how long what they issue (SPIFFE Federation §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotationPolicy {

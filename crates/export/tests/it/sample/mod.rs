@@ -152,6 +152,7 @@ fn inventory() -> Vec<Body> {
 fn running() -> Vec<Body> {
     let bare_instance = Instance { task: None, attestation: launched(), ..attested() };
     let bare_lease = Lease {
+        holder: None,
         task: None,
         scope: Scope::default(),
         handle: String::new(),

@@ -77,6 +77,7 @@ pub fn lease() -> Lease {
         class: CredentialClass::TaskToken,
         identity: agent(),
         instance: instance(),
+        holder: Some(instance()),
         task: Some(task_id()),
         scope: scope(),
         issued: at(2),

@@ -2,26 +2,23 @@
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use marque_core::id::LeaseId;
 use marque_core::task::Task;
 use marque_engine::parent_of;
-use marque_server::launch::{Door, Doorway, Launches};
+use marque_server::launch::{Doorway, Launches};
 use marque_server::pb::sds::{DiscoveryRequest, DiscoveryResponse};
 use marque_server::pb::workload::{X509svidRequest, X509svidResponse};
 use marque_server::source::{Local, Source};
 use marque_server::{AnyAuthority, agent, bind_unix, ledger, node, oauth_router, unix_connections};
-use tokio::net::TcpStream;
 
 use super::{GOOD, METHODS, refused, statuses, token};
 use crate::grpc::{HEADER, MARK, Socket};
 use crate::nodes::{Endpoint, UNAVAILABLE, joined};
 use crate::workload::{INVALID_ARGUMENT, PERMISSION_DENIED, UNIMPLEMENTED};
-use crate::world::{LEAD, ME, World, ask, me, spiffe, within};
+use crate::world::{LEAD, ME, NoDoor, World, ask, me, spiffe, within};
 
 #[tokio::test]
 async fn line_21_grpc_over_a_unix_socket_without_tls() {
@@ -100,14 +97,6 @@ async fn line_23_the_kernel_says_who_calls() {
     assert_eq!(statuses(&socket, "", GOOD).await, [Some(PERMISSION_DENIED); 5], "another executable");
     child.kill().await.unwrap();
     assert_eq!(statuses(&socket, "", GOOD).await, [Some(PERMISSION_DENIED); 5], "it has ended");
-}
-
-struct NoDoor;
-
-impl Door for NoDoor {
-    fn serve(&self, _: TcpStream, _: LeaseId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::ready(()))
-    }
 }
 
 /// What the processes are given that this launcher starts.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use marque_core::id::InstanceId;
 use marque_core::identity::Lifecycle;
+use marque_core::revocation::Target;
 use marque_core::time::{Timestamp, Ttl};
 use marque_engine::desired::IdentitySpec;
 use marque_engine::{AuthorityVerb, Bundle, Clock, Identified, KeyKind, ValidatedJwt};
@@ -14,12 +16,13 @@ use marque_server::pb::workload::{
 };
 use marque_server::source::{Bundles, Changes, HeldSvid, Local, Source};
 use marque_svid::verify_x509_svid;
+use tokio::sync::watch;
 use tonic::Status;
 
 use super::{FOREIGN, GOOD, OTHER, OWN, elements, federate, keys, statuses, token, twofold};
 use crate::grpc::{Call, MARK, Socket};
 use crate::workload::{PERMISSION_DENIED, UNIMPLEMENTED};
-use crate::world::{ME, World, me, spiffe};
+use crate::world::{LEAD, ME, World, me, spiffe, within};
 
 /// The third is an experiment, and off unless it is asked for.
 #[tokio::test]
@@ -75,7 +78,7 @@ impl Streams {
 async fn line_27_the_first_message_waits_for_nothing() {
     let world = World::with_me().await;
     let socket = Socket::open(&world.engine).await;
-    let changes = [world.engine.watch_bundles(), world.engine.watch_ended()];
+    let changes = [world.engine.watch_bundles(), world.engine.watch_ended(), world.engine.watch_entries()];
     let (svids, x509, jwt) = Streams::open(&socket).await.next().await;
     assert_eq!(svids.svids.len(), 1);
     assert!(x509.bundles.contains_key(OWN) && jwt.bundles.contains_key(OWN));
@@ -146,53 +149,76 @@ async fn line_27_a_change_of_entries_pushes_what_holds_now() {
     assert_eq!(shown(&third), [entry(ME, "inside"), entry(OTHER, "outside")]);
 }
 
-/// A source to which each caller is a copy whose name ends in these bytes.
+/// A source to which each caller is a copy whose name ends in these bytes, until it is over.
 #[derive(Debug)]
-struct Named(Arc<dyn Source>, [u8; 2]);
+struct Named {
+    of: Arc<dyn Source>,
+    end: [u8; 2],
+    over: AtomicBool,
+    /// How often entries were looked at.
+    looks: watch::Sender<u64>,
+}
+
+impl Named {
+    fn of(world: &World, end: [u8; 2]) -> Arc<Self> {
+        let of = Local::of(Arc::clone(&world.engine), None);
+        Arc::new(Self { of, end, over: AtomicBool::new(false), looks: watch::channel(0).0 })
+    }
+
+    /// A stream of its bundles, after the first message.
+    async fn stream(self: &Arc<Self>) -> (Socket, Call) {
+        let source: Arc<dyn Source> = self.clone();
+        let socket = Socket::over(source).await;
+        let mut stream = socket.call("FetchX509Bundles", &X509BundlesRequest {}, MARK).await;
+        let _: X509BundlesResponse = stream.next().await.unwrap();
+        (socket, stream)
+    }
+}
 
 impl Clock for Named {
     fn now(&self) -> Timestamp {
-        self.0.now()
+        self.of.now()
     }
 }
 
 #[tonic::async_trait]
 impl Source for Named {
     async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status> {
-        let mut copies = self.0.attest(peer).await?;
+        let mut copies = self.of.attest(peer).await?;
         for copy in &mut copies {
             let mut name = copy.instance.to_bytes();
-            name[14..].copy_from_slice(&self.1);
+            name[14..].copy_from_slice(&self.end);
             copy.instance = InstanceId::from_bytes(name);
         }
         Ok(copies)
     }
 
     async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status> {
-        self.0.x509_svid(of).await
+        self.of.x509_svid(of).await
     }
 
     async fn jwt_svid(&self, of: &Identified, audience: &[String]) -> Result<String, Status> {
-        self.0.jwt_svid(of, audience).await
+        self.of.jwt_svid(of, audience).await
     }
 
     async fn validate(&self, token: &str, audience: &str) -> Result<ValidatedJwt, Status> {
-        self.0.validate(token, audience).await
+        self.of.validate(token, audience).await
     }
 
     fn bundles(&self) -> Result<Bundles, Status> {
-        self.0.bundles()
+        self.of.bundles()
     }
 
     fn changes(&self) -> Changes {
-        self.0.changes()
+        self.of.changes()
     }
 
     fn ended(&self, _: &[Identified]) -> Option<Status> {
-        None
+        self.over.load(Ordering::Acquire).then(|| Status::permission_denied("it is over"))
     }
 
     async fn moved(&self, _: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+        self.looks.send_modify(|looks| *looks += 1);
         Ok(None)
     }
 }
@@ -200,21 +226,50 @@ impl Source for Named {
 #[tokio::test]
 async fn line_27_what_concerns_everybody_is_spread_over_time() {
     let world = World::with_me().await;
-    let mut streams = Vec::new();
-    for end in [[0, 0], [0xff, 0xff]] {
-        let local = Local::of(Arc::clone(&world.engine), None);
-        let socket = Socket::over(Arc::new(Named(local, end))).await;
-        let mut stream = socket.call("FetchX509Bundles", &X509BundlesRequest {}, MARK).await;
-        let _: X509BundlesResponse = stream.next().await.unwrap();
-        streams.push((socket, stream));
-    }
-    let [(_, early), (_, late)] = streams.as_mut_slice() else { panic!("two streams") };
+    let (_early, mut early) = Named::of(&world, [0, 0]).stream().await;
+    let (_late, mut late) = Named::of(&world, [0xff, 0xff]).stream().await;
     federate(&world, "other.example");
     tokio::select! {
         biased;
         _ = late.next::<X509BundlesResponse>() => panic!("both come at once"),
         message = early.next::<X509BundlesResponse>() => assert!(message.unwrap().bundles.contains_key(FOREIGN)),
     }
+}
+
+/// Whoever waits for new bundles hears all the same that it is over.
+#[tokio::test]
+async fn line_28_an_end_does_not_wait_for_what_is_spread_over_time() {
+    let world = World::with_me().await;
+    let (source, other) = (Named::of(&world, [0xff, 0xff]), Named::of(&world, [0xc0, 0]));
+    let (_socket, mut stream) = source.stream().await;
+    let (_other, mut waits) = other.stream().await;
+    federate(&world, "other.example");
+    source.over.store(true, Ordering::Release);
+    let lead = world.agent(LEAD).await;
+    world.engine.revoke(&world.admin, Target::Lease(lead.workload.lease), "test").await.unwrap();
+    tokio::select! {
+        biased;
+        _ = waits.next::<X509BundlesResponse>() => panic!("the end came after the bundles"),
+        code = stream.refusal() => assert_eq!(code, Some(PERMISSION_DENIED)),
+    }
+}
+
+/// What ends elsewhere costs nobody more than a glance: entries are looked at when they have changed.
+#[tokio::test]
+async fn line_27_entries_are_looked_at_when_they_change() {
+    let world = World::with_me().await;
+    let source = Named::of(&world, [0, 0]);
+    let mut looks = source.looks.subscribe();
+    let (_socket, mut stream) = source.stream().await;
+    for name in ["one.example", "two.example", "three.example"] {
+        let lead = world.agent(LEAD).await;
+        world.engine.revoke(&world.admin, Target::Instance(lead.instance.id), "test").await.unwrap();
+        federate(&world, name);
+        let _: X509BundlesResponse = stream.next().await.unwrap();
+    }
+    assert_eq!(*looks.borrow(), 0);
+    world.register(IdentitySpec { hint: Some("inside".into()), ..me(ME) }).await.unwrap();
+    within(looks.wait_for(|looks| *looks == 1)).await.unwrap();
 }
 
 #[tokio::test]
@@ -246,6 +301,26 @@ async fn line_28_one_identity_of_two_is_redacted() {
     assert!(second.svids == first.svids[1..], "the other one, as it was");
     world.engine.move_identity(&world.admin, OTHER, Lifecycle::Suspended, "test").await.unwrap();
     assert_eq!(stream.refusal().await, Some(PERMISSION_DENIED));
+}
+
+/// INVARIANT (I4 revocation is monotone): a copy that was revoked does not come back into the stream that had it.
+#[tokio::test]
+async fn line_28_a_revoked_copy_of_two_stays_redacted() {
+    let world = twofold().await;
+    let socket = Socket::open(&world.engine).await;
+    let mut stream = socket.call("FetchX509SVID", &X509svidRequest {}, MARK).await;
+    let first: X509svidResponse = stream.next().await.unwrap();
+    let revoked = world.engine.authenticate_certificate(&[first.svids[0].x509_svid.as_slice()]).unwrap();
+    assert_eq!(revoked.identity, spiffe(ME));
+    world.engine.revoke(&world.admin, Target::Instance(revoked.instance), "test").await.unwrap();
+    let second: X509svidResponse = stream.next().await.unwrap();
+    assert!(second.svids == first.svids[1..], "the other one, as it was");
+    world.register(IdentitySpec { hint: Some("elsewhere".into()), ..me(OTHER) }).await.unwrap();
+    let third: X509svidResponse = stream.next().await.unwrap();
+    let shown: Vec<_> = third.svids.iter().map(|svid| (svid.spiffe_id.clone(), svid.hint.as_str())).collect();
+    assert_eq!(shown, [(spiffe(OTHER).to_string(), "elsewhere")]);
+    let again: X509svidResponse = socket.ask("FetchX509SVID", &X509svidRequest {}).await.unwrap();
+    assert_eq!(again.svids.len(), 2, "whoever asks again is attested again");
 }
 
 #[tokio::test]
