@@ -235,6 +235,7 @@ impl World {
             expires: task.expires,
             handle: String::new(),
             binding: None,
+            holder: None,
             epoch: Epoch(0),
         };
         self.known.tasks.push(task.id);
