@@ -11,7 +11,7 @@ use marque_store::tiles::Tiles;
 use crate::measure::{Cost, Meter};
 use crate::office::{Office, drive};
 use crate::report::{Bounds, Figure};
-use crate::{Bench, Result, engine};
+use crate::{Bench, Result, engine, witnessed};
 
 /// Takes the figures.
 pub fn run(bench: &mut Bench) -> Result<()> {
@@ -19,7 +19,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     for bytes in [500, 1400] {
         Entries { count, bytes }.measure(bench)?;
     }
-    receipts(bench)
+    receipts(bench)?;
+    witnessed::run(bench)
 }
 
 /// So many entries of so many bytes, all different.

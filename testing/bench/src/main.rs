@@ -28,6 +28,7 @@ mod streams;
 mod synthetic;
 mod system;
 mod upstream;
+mod witnessed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! The processes under test: the server, the upstream, and the load generator under `marque run`.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -106,9 +107,14 @@ impl Spoken {
 
 /// The server on a state directory, as a user starts it.
 pub fn serve(marque: &Path, state: &Path, errors: &Path) -> Result<Spoken> {
+    serve_with(marque, state, errors, &[])
+}
+
+/// The same with more arguments.
+pub fn serve_with(marque: &Path, state: &Path, errors: &Path, more: &[OsString]) -> Result<Spoken> {
     let mut command = Command::new(marque);
     command.arg("--json").arg("--state").arg(state).args(["serve", "--administrator", office::ADMINISTRATOR]);
-    command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0"]);
+    command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--console", "127.0.0.1:0"]).args(more);
     Spoken::start("server", &mut command, errors)
 }
 
