@@ -1,6 +1,7 @@
 //! Marque: govern what software agents do. The binary's own code, as a library so that its manifest reader can be fuzzed.
 
 mod args;
+mod beat;
 mod client;
 mod commands;
 mod config;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::beat::Beat;
 use crate::client::api_socket;
 use crate::config::Config;
 use crate::experimental;
@@ -145,12 +146,11 @@ async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
     let mut interval = tokio::time::interval(Duration::from_millis(500));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut bundles = engine.watch_bundles();
+    let time = Beat::start(engine)?;
     for beat in 1_u64.. {
         interval.tick().await;
-        let engine = Arc::clone(engine);
         // Ticking writes files: off the threads that serve.
-        let ticked = tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(engine.tick())).await?;
-        ticked?;
+        time.once().await?;
         door.sweep().await;
         if beat % RENEW_BEATS == 0 || bundles.has_changed().unwrap_or(false) {
             bundles.mark_unchanged();

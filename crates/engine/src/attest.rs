@@ -1,6 +1,7 @@
 //! Attestation: from what was seen of a process to the one identity that it is a copy of.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use marque_core::Digest;
 use marque_core::attestation::{Attestation, Instance, Selector};
@@ -89,9 +90,12 @@ impl Engine {
         Ok(Launch { identity: identity.clone(), task, pid, started, selectors })
     }
 
-    /// Looks at a process (blocking: it may hash an executable).
-    pub fn look(&self, pid: u32) -> Result<Observed> {
-        self.observer.look(pid).map(Observed)
+    /// Looks at a process: at once where its executable is known, else off the threads that serve, for that is hashed then.
+    pub async fn look(self: &Arc<Self>, pid: u32) -> Result<Observed> {
+        match self.observer.glance(pid)? {
+            Some(seen) => Ok(Observed(seen)),
+            None => self.off(move |engine| engine.observer.look(pid)).await.map(Observed),
+        }
     }
 
     /// The instance that a process is, attested now: selectors that no longer match give nothing.

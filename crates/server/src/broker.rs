@@ -148,10 +148,7 @@ impl BrokerApi {
         let pid = process(reference)?;
         self.check_host(pid)?;
         let engine = &self.brokers.engine;
-        let looking = Arc::clone(engine);
-        let look = tokio::task::spawn_blocking(move || looking.look(pid)).await;
-        let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
-        let seen = seen.map_err(|e| refused(Refusal::NotFound, &e.chain(), Some(pid)))?;
+        let seen = engine.look(pid).await.map_err(|e| refused(Refusal::NotFound, &e.chain(), Some(pid)))?;
         let started = seen.0.started;
         let launch = self.brokers.launches.as_ref().and_then(|launches| launches.of(pid));
         let instances = engine.attest_all(seen, launch.as_ref()).await.map_err(|e| match status(&e) {

@@ -138,9 +138,7 @@ impl Launches {
     /// Whose connection it is: that of a launched process, attested now.
     async fn attested(&self, stream: &TcpStream, connections: Arc<Connections>, launch: &Launch) -> Result<LeaseId, EngineError> {
         let owner = self.owner(stream, connections, launch).await?;
-        let engine = Arc::clone(&self.engine);
-        let ended = |_| EngineError::Forbidden("the process has ended".into());
-        let seen = tokio::task::spawn_blocking(move || engine.look(owner)).await.map_err(ended)??;
+        let seen = self.engine.look(owner).await?;
         let instance = self.engine.attest(seen, Some(launch)).await?;
         self.engine.gateway_session(&instance, launch.task).await
     }

@@ -120,11 +120,8 @@ impl Clock for Local {
 #[tonic::async_trait]
 impl Source for Local {
     async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status> {
-        let looking = Arc::clone(&self.engine);
-        let look = tokio::task::spawn_blocking(move || looking.look(peer.pid)).await;
-        let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
         // A process that has gone is nobody.
-        let seen = seen.map_err(|e| Status::permission_denied(e.chain()))?;
+        let seen = self.engine.look(peer.pid).await.map_err(|e| Status::permission_denied(e.chain()))?;
         let instances = self.engine.attest_all(seen, self.launch.as_ref()).await.map_err(|e| status(&e))?;
         Ok(self.engine.identified(&instances))
     }

@@ -56,7 +56,7 @@ async fn measure(bench: &mut Bench) -> Result<()> {
     }
     let (cost, samples) = (meter.read()?, Samples::new(taken));
     for (label, q) in [("p50", 0.5), ("max", 1.0)] {
-        let value = samples.quantile(q) / 1e6;
+        let value = samples.quantile(q) / 1e3;
         let figure = Figure::new(format!("ledger/witnessed by two, after the answer: {label}"), value, "ms").took(cost);
         bench
             .report

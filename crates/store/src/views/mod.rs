@@ -111,8 +111,9 @@ impl Views {
             let (leaf, private) = Record::split(bytes);
             Ok((*index, self.vault.open_entry(*index, leaf, private)?.event))
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(OPENERS);
-        if entries.len() < MANY || threads == 1 {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if entries.len() < MANY { 1 } else { cores().min(OPENERS) };
+        if threads == 1 {
             return entries.iter().map(open).collect();
         }
         let parts: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
