@@ -47,6 +47,7 @@ pub const CLIENTS: &[Client] = &[
     Client { area: "oauth", name: "oauth-python", version: "2.15.1", how: How::Python },
     Client { area: "identity", name: "spiffe-python", version: "0.3.2", how: How::Python },
     Client { area: "identity", name: "spiffe-rust", version: "0.19", how: How::Crate },
+    Client { area: "identity", name: "spiffe-rustls", version: "0.11", how: How::Crate },
     Client { area: "identity", name: "spiffe-rust-broker", version: "0.19", how: How::Crate },
     Client { area: "identity", name: "spiffe-rust-own-tests", version: "0.19", how: How::Python },
     Client { area: "identity", name: "spiffe-go", version: "2.8.2", how: How::Go("spiffe") },
@@ -60,6 +61,7 @@ pub const CLIENTS: &[Client] = &[
     // The last one: it leaves more authorities than one, and others count on one.
     Client { area: "identity", name: "spiffe-go-rotation", version: "2.8.2", how: How::Go("spiffe") },
     Client { area: "ledger", name: "tlog-python", version: "2", how: How::Python },
+    Client { area: "ledger", name: "scitt-cose", version: "0.5.0", how: How::Python },
     Client { area: "ledger", name: "go-sumdb-tlog", version: "0.33.0", how: How::Go("tlog") },
     Client { area: "ledger", name: "tessera-fsck", version: "1.0.4", how: How::Go("tessera") },
     Client { area: "ledger", name: "auditor-page", version: "20", how: How::Node },

@@ -13,6 +13,7 @@ mod identity;
 mod judges;
 mod manifest;
 mod mcp;
+mod mtls;
 mod process;
 mod python;
 mod tlog;
@@ -40,6 +41,7 @@ struct Judge {
 /// Every judge. Those of the log come last: they look at what the others left in it.
 const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "spiffe-rust", version: "0.19", run: workload::judge },
+    Judge { area: "identity", client: "spiffe-rustls", version: "0.11", run: mtls::judge },
     Judge { area: "identity", client: "spiffe-rust-broker", version: "0.19", run: broker::judge },
     Judge { area: "identity", client: "spiffe-python", version: "0.3", run: python::spiffe },
     Judge { area: "identity", client: "spiffe-go", version: "2.8", run: identity::go },
@@ -59,6 +61,7 @@ const JUDGES: &[Judge] = &[
     Judge { area: "mcp", client: "mcp-server-time", version: "2026", run: mcp::server_time },
     Judge { area: "oauth", client: "oauth-python", version: "2.15", run: python::oauth },
     Judge { area: "ledger", client: "tlog-python", version: "2", run: python::tlog },
+    Judge { area: "ledger", client: "scitt-cose", version: "0.5", run: python::scitt },
     Judge { area: "ledger", client: "go-sumdb-tlog", version: "0.33", run: judges::sumdb },
     Judge { area: "ledger", client: "tessera-fsck", version: "1.0", run: judges::tessera },
     Judge { area: "ledger", client: "auditor-page", version: "20", run: judges::page },
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         [word, socket] if word == workload::STRANGER => return workload::stranger(socket),
         [word] if word == broker::WAIT => return broker::wait(),
+        [word, socket, client] if word == mtls::PEER_WORD => return mtls::serve(socket, client),
         _ => {}
     }
     match run(&arguments) {

@@ -26,6 +26,21 @@ pub fn tlog(world: &World) -> Result<Heard> {
     hear(world.client("tlog_verify.py")?.arg(&log.dir).args([log.origin()?, log.key.as_str()]))
 }
 
+/// A COSE receipt of an entry: it holds against the published checkpoint, and with a flipped bit it does not.
+pub fn scitt(world: &World) -> Result<Heard> {
+    let log = crate::tlog::copy(world)?;
+    let file = |name: &str| world.dir().join(name).display().to_string();
+    let (cose, broken, entry) = (file("receipt.cose"), file("broken.cose"), file("receipt.entry"));
+    world.marque(&["receipt", "get", "7", "--cose", &cose, "--entry", &entry], "")?;
+    let mut bytes = std::fs::read(&cose)?;
+    if let Some(middle) = bytes.len().checked_div(2).and_then(|middle| bytes.get_mut(middle)) {
+        *middle ^= 1;
+    }
+    std::fs::write(&broken, bytes)?;
+    hear(world.client("scitt_receipt.py")?.args(["--expect-fault", &broken, &entry, log.key.as_str()]))?;
+    hear(world.client("scitt_receipt.py")?.args([cose.as_str(), entry.as_str(), log.key.as_str()]))
+}
+
 /// Runs a client and takes its one line.
 fn hear(command: &mut Command) -> Result<Heard> {
     said(&finish(command, "")?)

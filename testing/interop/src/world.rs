@@ -86,7 +86,10 @@ impl World {
     /// The executables of other agents, as far as they are here: name, path, hint.
     fn programs(&self) -> Result<Vec<(String, PathBuf, Option<String>)>> {
         std::fs::create_dir_all(self.dir().join("programs"))?;
-        let mut programs = vec![(WARD.to_owned(), renamed(self.program(WARD))?, None)];
+        let mut programs = Vec::new();
+        for name in [WARD, PEER] {
+            programs.push((name.to_owned(), renamed(self.program(name))?, None));
+        }
         if let Some(go) = variable("MARQUE_GO_SPIFFE") {
             for name in [GO, GO_PEER] {
                 std::fs::copy(go.join("spiffe"), self.program(name))?;
@@ -250,6 +253,8 @@ pub const JAVA: &str = "agent/java";
 pub const ENVOY: &str = "service/envoy";
 /// The identity of the process that the broker speaks for.
 pub const WARD: &str = "agent/ward";
+/// The identity of the process at the other end of a mutual TLS connection.
+pub const PEER: &str = "agent/rustls-peer";
 /// The identity of the Python clients.
 pub const PYTHON: &str = "agent/python";
 /// The tool server demands it, and only the gateway has it.
