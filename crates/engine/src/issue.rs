@@ -6,7 +6,7 @@ pub use wit::{HeldWit, IssuedWit};
 
 use std::net::IpAddr;
 
-use marque_core::attestation::Instance;
+use marque_core::attestation::{Instance, Selector};
 use marque_core::event::{Body, By};
 use marque_core::id::LeaseId;
 use marque_core::lease::{CredentialClass, Lease};
@@ -176,8 +176,14 @@ fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialC
     })
 }
 
-fn check(state: &State, instance: &Instance, now: Timestamp) -> Result<()> {
-    state.check_instance(instance.id)?;
+/// Whether an instance may have a credential now: it counts, its task counts, and its identity still asks for no more than
+/// was seen of it.
+pub(crate) fn check(state: &State, instance: &Instance, now: Timestamp) -> Result<()> {
+    let known = state.check_instance(instance.id)?;
+    let seen = &known.attestation.selectors;
+    if !state.identities.get(&known.identity).is_some_and(|identity| identity.matches(seen)) {
+        return Err(EngineError::NoIdentity(seen.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ")));
+    }
     if let Some(task) = instance.task {
         state.check_task(task, now)?;
     }

@@ -10,7 +10,7 @@ use marque_core::time::Timestamp;
 
 use crate::caller::Workload;
 use crate::error::Result;
-use crate::issue::{HeldWit, IssuedX509};
+use crate::issue::{HeldWit, IssuedX509, check};
 use crate::open::Engine;
 
 /// An X.509-SVID with the moment from which the next one is due.
@@ -84,9 +84,10 @@ impl Engine {
     async fn held_x509_svid(&self, instance: &Instance, broker: Option<&Workload>) -> Result<HeldX509> {
         let slot = self.svids.x509_slot(instance.id, broker.map_or(instance.id, |broker| broker.instance));
         let mut last = slot.lock().await;
+        let now = self.now();
+        check(&self.state(), instance, now)?;
         if let Some(broker) = broker {
             // Now, and not before the wait for whoever makes it.
-            let now = self.now();
             self.state().check_lease(broker.lease, now)?;
         }
         if let Some(held) = last.as_ref().filter(|held| self.is_current(held)) {

@@ -10,7 +10,7 @@ use marque_core::time::Timestamp;
 use marque_svid::wit::{Expectation, Presentation, VerifiedWit, WitRequest, WitSvid, verify_wit_svid};
 use marque_svid::{AuthorityId, KeyKind, Standing};
 
-use super::life;
+use super::{check, life};
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
 
@@ -62,6 +62,8 @@ impl Engine {
     pub async fn current_wit_svid(&self, instance: &Instance) -> Result<HeldWit> {
         let slot = self.svids.wit_slot(instance.id);
         let mut last = slot.lock().await;
+        let now = self.now();
+        check(&self.state(), instance, now)?;
         if let Some(held) = last.as_ref().filter(|held| self.is_current_wit(held)) {
             return Ok(held.clone());
         }

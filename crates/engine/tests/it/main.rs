@@ -27,6 +27,8 @@ mod lineage;
 #[cfg(test)]
 mod manifest;
 #[cfg(test)]
+mod matching;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod oidc;
