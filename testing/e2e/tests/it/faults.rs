@@ -37,7 +37,7 @@ fn a_disk_that_fails_stops_the_server_is_not_tried_again_and_loses_nothing() {
     let world = World::with_example();
     let (disk, key) = (Disk::new(&world), pinned_key(&world));
     let mut acknowledged = BTreeSet::new();
-    let head = Fault { call: "fsync", files: "/ledger/head", ..SYNC };
+    let head = Fault { call: "fsync", files: "/ledger/.head", ..SYNC };
     let tiles = Fault { call: "syncfs", files: "/ledger/", ..SYNC };
     let in_use = |fault: Fault| [1, 25].map(|after| Fault { after, ..fault });
     for fault in [SYNC, WRITE, head, tiles].into_iter().chain([SYNC, WRITE].into_iter().flat_map(in_use)) {
