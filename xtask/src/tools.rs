@@ -238,9 +238,13 @@ fn apt_install(package: &str) -> Result<(), String> {
     if !on_path("apt-get") || !is_root() {
         return Err(format!("please install `{package}`: it is needed here"));
     }
-    let mut command = Command::new("apt-get");
-    command.args(["install", "--yes", "--quiet", package]).env("DEBIAN_FRONTEND", "noninteractive");
-    run(command)
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(["--yes", "--quiet"]).args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        run(command)
+    };
+    // A new machine's lists of packages may be old, or not there at all.
+    apt(&["install", package]).or_else(|_| apt(&["update"]).and_then(|()| apt(&["install", package])))
 }
 
 fn is_root() -> bool {
