@@ -27,7 +27,7 @@ pub use manifest::manifest;
 pub use model::{digest, event, grant, id, person_id, resource_id, scope, selector, spiffe_id, target, trust_domain, ttl};
 pub use mutate::{Mutator, Random};
 pub use policy::policy_load;
-pub use svid::{svid_jwt, svid_typed, svid_x509};
+pub use svid::{WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
 pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
 
 /// One target.
@@ -97,6 +97,7 @@ pub const TARGETS: &[Target] = &[
     named("ledger_cose", ledger_cose),
     named("gateway_message", gateway_message),
     named("svid_jwt", svid_jwt),
+    named("svid_wit", svid_wit),
     named("svid_typed", svid_typed),
     named("svid_x509", svid_x509),
     named("svid_bundle", svid_bundle),

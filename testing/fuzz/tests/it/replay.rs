@@ -81,6 +81,13 @@ fn the_good_inputs_are_taken() {
         ("svid_jwt", "extra-header", false),
         ("svid_typed", "good", true),
         ("svid_typed", "typ-jwt", false),
+        ("svid_wit", "good", true),
+        ("svid_wit", "another-holder", false),
+        ("svid_wit", "another-target", false),
+        ("svid_wit", "late", false),
+        ("svid_wit", "with-audience", false),
+        ("svid_wit", "expired", false),
+        ("svid_wit", "another-signer", false),
         ("svid_x509", "good", true),
         ("svid_x509", "forged", false),
     ] {
@@ -97,6 +104,14 @@ fn accepted(target: &str, data: &[u8]) -> bool {
     let token = || std::str::from_utf8(data).unwrap();
     match target {
         "svid_jwt" => marque_svid::verify_jwt_svid(token(), &bundle, None, now).is_ok(),
+        "svid_wit" => {
+            bundle.wit_keys.push(serde_json::from_str(marque_fuzz::WIT_KEY).unwrap());
+            let (wit, proof) = token().split_once('\n').unwrap();
+            let targets = &["https://api.example/x"];
+            let expected =
+                marque_svid::wit::Expectation { targets, access_token: None, transaction_token: None, others: &[], now };
+            marque_svid::wit::verify_wit_svid(wit, &bundle, now).and_then(|found| found.prove(proof, &expected)).is_ok()
+        }
         "svid_x509" => marque_svid::verify_x509_svid(&[data], &bundle, now).is_ok(),
         _ => {
             let (issuer, audience) = ("https://issuer.example", "spiffe://example.org/marque/gateway");
