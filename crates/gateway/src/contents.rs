@@ -186,17 +186,17 @@ fn shares(texts: &[Text<'_>]) -> Vec<usize> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = kind(headers);
+    let kind = media_type(headers);
     kind == "application/json" || kind.ends_with("+json")
 }
 
 /// Whether a response is an event stream.
 pub fn is_stream(headers: &HeaderMap) -> bool {
-    kind(headers) == "text/event-stream"
+    media_type(headers) == "text/event-stream"
 }
 
 /// The media type, without its parameters.
-fn kind(headers: &HeaderMap) -> String {
+pub fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::authn::Peer;
+use crate::contents::media_type;
 use crate::mcp::{Asked, Mcp, foreign_origin};
 use crate::reply::{self, Answer};
 
@@ -80,7 +81,7 @@ impl Gateway {
             Ok(Err(_)) => return reply::empty(StatusCode::BAD_REQUEST),
             Err(_) => return reply::empty(StatusCode::REQUEST_TIMEOUT),
         };
-        if parts.method == Method::POST && !is_json(&parts.headers) {
+        if parts.method == Method::POST && media_type(&parts.headers) != "application/json" {
             return reply::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!({ "error": "send `Content-Type: application/json`" }));
         }
         let wants_receipt = reply::prefers_receipt(&parts.headers);
@@ -140,11 +141,6 @@ async fn attached(
 fn service_of(path: &str) -> Option<ResourceId> {
     let name = path.strip_prefix("/mcp/")?;
     ResourceId::new(ResourceKind::Service, name.strip_suffix('/').unwrap_or(name)).ok()
-}
-
-fn is_json(headers: &http::HeaderMap) -> bool {
-    let value = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json"))
 }
 
 const RECORD_PATH: &str = "/marque/record";

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marque_core::spiffe::SpiffeId;
-use marque_engine::{Engine, Identified, Workload, start_time};
+use marque_engine::{Engine, Identified, Workload, shares_pids, start_time};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Code, Request, Response, Status};
@@ -182,11 +182,10 @@ impl BrokerApi {
                 "a process number counts on its own host only, and this broker was attested by a token".into(),
             ));
         }
-        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
-        match (namespace(&seen.pid.to_string()), namespace("self")) {
-            (Some(theirs), Some(ours)) if theirs == ours => Ok(()),
-            _ => Err(elsewhere("this broker does not see the processes of this server's PID namespace".into())),
+        if !shares_pids(seen.pid) {
+            return Err(elsewhere("this broker does not see the processes of this server's PID namespace".into()));
         }
+        Ok(())
     }
 }
 

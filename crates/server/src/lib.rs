@@ -29,4 +29,4 @@ pub mod workload;
 
 pub use authority::AnyAuthority;
 pub use oauth::router as oauth_router;
-pub use serve::{Peer, bind_unix, http, peer_of, unix_connections};
+pub use serve::{Peer, bind_unix, http, peer_of, tcp_connections, unix_connections};

@@ -3,15 +3,17 @@
 //! Names are as SPIRE has them: a SPIFFE ID or `default` for a certificate with its key; the trust domain's own ID or
 //! `ROOTCA` for its authorities; `ALL` for those of every trust domain, each for its own peers only. Envoy sends no
 //! security header, so none is demanded; who asks is what the kernel says, as for every call here.
+//!
+//! A stream does not follow changes of entries, as one of the Workload API does: they show with its next certificate.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use marque_engine::Identified;
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio_stream::{Stream, StreamExt as _};
+use tokio::time::Instant;
+use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::ci::pem;
@@ -38,12 +40,10 @@ pub struct Sds {
     peer: Peer,
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl SecretDiscoveryService for Sds {
-    type DeltaSecretsStream = Answers<DeltaDiscoveryResponse>;
-    type StreamSecretsStream = Answers<DiscoveryResponse>;
+    type DeltaSecretsStream = Updates<DeltaDiscoveryResponse>;
+    type StreamSecretsStream = Updates<DiscoveryResponse>;
 
     async fn delta_secrets(
         &self,
@@ -61,7 +61,7 @@ impl SecretDiscoveryService for Sds {
         let copies = self.source.attest(self.peer).await?;
         let (tx, rx) = mpsc::channel(1);
         tokio::spawn(self.clone().answer(request.into_inner(), changes, copies, tx));
-        Ok(Response::new(Box::pin(Updates::of(rx))))
+        Ok(Response::new(Updates::of(rx)))
     }
 
     async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
@@ -81,7 +81,8 @@ impl Sds {
     ) {
         let Changes { mut ended, mut bundles, .. } = changes;
         let mut names: Option<Vec<String>> = None;
-        let mut wait = LONG;
+        // A moment, not a pause: what wakes the loop meanwhile does not put it off.
+        let mut look = Instant::now() + LONG;
         for version in 1_u64.. {
             // What makes a new answer due.
             loop {
@@ -106,14 +107,14 @@ impl Sds {
                         }
                     }
                     _ = bundles.changed(), if names.is_some() => break,
-                    () = tokio::time::sleep(wait), if names.is_some() => break,
+                    () = tokio::time::sleep_until(look), if names.is_some() => break,
                     () = tx.closed() => return,
                 }
             }
             let Some(wanted) = &names else { continue };
             match self.secrets(&copies, wanted, version).await {
-                Ok((response, due)) => {
-                    wait = due;
+                Ok((response, wait)) => {
+                    look = Instant::now() + wait;
                     if tx.send(Ok(response)).await.is_err() {
                         return;
                     }

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tower_service::Service;
 
 /// The process at the other end of a Unix socket, as the kernel saw it connect (`SO_PEERCRED`).
@@ -60,6 +60,18 @@ where
                 if let Some(peer) = peer_of(&stream) {
                     tokio::spawn(handle(stream, peer));
                 }
+            }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+/// Accepts connections for good, each handed to `handle` on a task of its own.
+pub async fn tcp_connections<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, handle: impl Fn(TcpStream) -> F) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(handle(stream));
             }
             Err(error) => pause_after(&error).await,
         }

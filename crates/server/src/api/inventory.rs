@@ -1,17 +1,12 @@
 //! Identities, resources, policies, people, secrets.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::{Path, State};
-use marque_core::attestation::Instance;
-use marque_core::id::InstanceId;
 use marque_core::identity::{Identity, Lifecycle};
-use marque_core::lease::Lease;
 use marque_core::resource::{Resource, ResourceId};
 use marque_core::{Digest, PersonId, finding::Finding};
 use marque_engine::desired::Desired;
-use marque_engine::{Applied, Change, EngineError};
+use marque_engine::{Applied, Change, EngineError, Holding};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Api, Asked, Body, Person};
@@ -63,29 +58,10 @@ pub struct OfIdentity {
     identity: Option<String>,
 }
 
-/// A running copy, with the credentials that it holds.
-#[derive(Serialize)]
-pub struct Holding {
-    instance: Instance,
-    leases: Vec<Lease>,
-}
-
 /// The live instances, of one identity where given, and their live leases.
 pub async fn instances(State(api): State<Api>, _: Person, Asked(of): Asked<OfIdentity>) -> Answer<Vec<Holding>> {
     let id = of.identity.map(|name| api.engine.identity_named(&name)).transpose()?;
-    let now = api.engine.now();
-    let state = api.engine.state();
-    let live = |i: &&Instance| state.check_instance(i.id).is_ok() && id.as_ref().is_none_or(|id| i.identity == *id);
-    let mut holding: BTreeMap<InstanceId, Holding> =
-        state.instances.values().filter(live).map(|i| (i.id, Holding { instance: i.clone(), leases: Vec::new() })).collect();
-    for lease in state.leases.values() {
-        if let Some(holder) = holding.get_mut(&lease.instance)
-            && state.check_lease(lease.id, now).is_ok()
-        {
-            holder.leases.push(lease.clone());
-        }
-    }
-    Ok(Json(holding.into_values().collect()))
+    Ok(Json(api.engine.holdings(id.as_ref())))
 }
 
 pub async fn people(State(api): State<Api>, _: Person) -> Answer<Vec<PersonId>> {

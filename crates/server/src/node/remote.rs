@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use marque_core::attestation::Selector;
 use marque_core::id::InstanceId;
-use marque_core::node::NodeName;
+use marque_core::node::{NodeName, SERVER_PATH};
 use marque_core::time::{Timestamp, Ttl};
 use marque_engine::{
     Bundle, BundleSet, Clock, EngineError, Env, Identified, NodeProof, NodeSight, NodeSync, Observer, PopChallenge, PopKey,
@@ -570,7 +570,7 @@ impl Source for RemoteSource {
 }
 
 fn trust(bundles: BundleSet, of: &marque_core::spiffe::TrustDomain, env: &Env) -> Result<Arc<Trust>, EngineError> {
-    let server = of.join(SERVER)?;
+    let server = of.join(SERVER_PATH)?;
     Ok(Arc::new(Trust { server, bundles: std::sync::RwLock::new(bundles), clock: Arc::clone(&env.clock) }))
 }
 
@@ -605,8 +605,6 @@ fn patience(longest: Duration) -> Duration {
     (longest / HOLDS).clamp(Duration::from_millis(500), PATIENCE)
 }
 
-/// The path of the server's own SPIFFE ID.
-const SERVER: &str = "/marque";
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Before the server has said how long its answers may be shown.
 const UNTOLD: Ttl = Ttl::from_seconds(60);

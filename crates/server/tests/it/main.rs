@@ -23,6 +23,8 @@ mod reading;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod sds;
+#[cfg(test)]
 mod wit;
 #[cfg(test)]
 mod workload;
