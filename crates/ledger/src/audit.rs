@@ -107,33 +107,50 @@ pub fn audit_log(files: &dyn LogFiles, audit: &Audit<'_>, on_entry: &mut OnEntry
         return audit.without_checkpoint(walk.report);
     };
     walk.run(&checkpoint, on_entry);
-    let witnesses = audit.policy.map(|policy| policy.evaluate(&note));
-    let newest = witnesses.as_ref().and_then(|verdict| audit.newest(verdict.as_ref().ok()?));
+    let Cosignatures { quorum, freshness, witnesses, age } = audit.cosignatures(&note);
     Findings {
         signature: Finding::Holds,
         inclusion: first_fault(&walk.report).map_or(Finding::Holds, Finding::Fails),
         consistency: audit.consistency(files, &checkpoint),
-        quorum: witnesses.as_ref().map_or(Finding::NotAsked, quorum),
-        freshness: audit.freshness(newest),
+        quorum,
+        freshness,
         checkpoint: Some(checkpoint),
-        witnesses: witnesses.and_then(Result::ok),
-        age: audit.now.zip(newest).map(|(now, newest)| now.saturating_sub(newest)),
+        witnesses,
+        age,
         report: walk.report,
     }
+}
+
+/// What the cosignatures of a checkpoint say.
+struct Cosignatures {
+    quorum: Finding,
+    freshness: Finding,
+    witnesses: Option<Verdict>,
+    age: Option<u64>,
 }
 
 impl Audit<'_> {
     /// Judges a checkpoint that was published beside the newest one (RFC 6962 §2.1.2, tlog-policy).
     pub fn anchor(&self, files: &dyn LogFiles, note: &str, newest: &Checkpoint) -> Anchor {
-        let witnesses = self.policy.map(|policy| policy.evaluate(note));
-        let newest_time = witnesses.as_ref().and_then(|verdict| self.newest(verdict.as_ref().ok()?));
+        let Cosignatures { quorum, freshness, witnesses, age } = self.cosignatures(note);
         Anchor {
             consistency: Audit { older: Some(note), ..*self }.consistency(files, newest),
-            quorum: witnesses.as_ref().map_or(Finding::NotAsked, quorum),
-            freshness: self.freshness(newest_time),
+            quorum,
+            freshness,
             size: Checkpoint::open(note, self.origin, self.verifiers).ok().map(|checkpoint| checkpoint.size),
-            witnesses: witnesses.and_then(Result::ok),
-            age: self.now.zip(newest_time).map(|(now, newest)| now.saturating_sub(newest)),
+            witnesses,
+            age,
+        }
+    }
+
+    fn cosignatures(&self, note: &str) -> Cosignatures {
+        let verdict = self.policy.map(|policy| policy.evaluate(note));
+        let newest = verdict.as_ref().and_then(|verdict| self.newest(verdict.as_ref().ok()?));
+        Cosignatures {
+            quorum: verdict.as_ref().map_or(Finding::NotAsked, quorum),
+            freshness: self.freshness(newest),
+            witnesses: verdict.and_then(Result::ok),
+            age: self.now.zip(newest).map(|(now, newest)| now.saturating_sub(newest)),
         }
     }
 
@@ -179,9 +196,9 @@ impl Audit<'_> {
     /// The time of the newest cosignature that is not from the future: a witness whose clock is wrong says nothing of how old a
     /// checkpoint is, and is none to spoil what the others say. Where all are, the newest of them.
     fn newest(&self, verdict: &Verdict) -> Option<u64> {
-        let times = || verdict.cosigned.iter().map(|cosigner| cosigner.time);
+        let times = verdict.cosigned.iter().map(|cosigner| cosigner.time);
         let latest = self.now.map_or(u64::MAX, |now| now.saturating_add(MAX_SKEW));
-        times().filter(|time| *time <= latest).max().or_else(|| times().max())
+        times.filter(|time| *time <= latest).max().or_else(|| verdict.newest())
     }
 
     fn freshness(&self, newest: Option<u64>) -> Finding {
@@ -228,4 +245,4 @@ impl TileReader for FileTiles<'_> {
 
 /// How many seconds a witness's clock may be ahead: verifiers may refuse what is from the future (tlog-cosignature v1.0.1,
 /// "Format").
-const MAX_SKEW: u64 = 300;
+pub const MAX_SKEW: u64 = 300;

@@ -39,7 +39,7 @@ mod tree;
 mod verify;
 mod witness;
 
-pub use audit::{Anchor, Audit, Finding, Findings, audit_log};
+pub use audit::{Anchor, Audit, Finding, Findings, MAX_SKEW, audit_log};
 pub use checkpoint::{Checkpoint, TreeHead};
 pub use cose::{CoseReceipt, cose_receipt, verify_cose_receipt};
 pub use cosignature::{WitnessSigner, WitnessVerifier, add_cosignatures};

@@ -177,7 +177,7 @@ fn translate(request: &Request<'_>, with_instance: bool) -> Result<(cedar_policy
     let approved = request.approved.iter().map(|a| RestrictedExpression::new_string(a.clone()));
     let context = Context::from_pairs([
         ("task".to_owned(), task),
-        ("instance".to_owned(), instance(request.seen, with_instance)?),
+        ("instance".to_owned(), instance(request.seen.iter().filter(|_| with_instance))?),
         ("call".to_owned(), RestrictedExpression::new_entity_uid(call.clone())),
         ("approved".to_owned(), RestrictedExpression::new_set(approved)),
     ]);
@@ -196,13 +196,11 @@ fn translate(request: &Request<'_>, with_instance: bool) -> Result<(cedar_policy
     Ok((cedar, Entities::from_entities(entities, None).map_err(|e| e.to_string())?))
 }
 
-fn instance(seen: &BTreeSet<Selector>, all: bool) -> Result<RestrictedExpression, String> {
-    let seen: Vec<&str> = if all { seen.iter().map(Selector::as_str).collect() } else { Vec::new() };
+fn instance<'a>(seen: impl Iterator<Item = &'a Selector> + Clone) -> Result<RestrictedExpression, String> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-    let artifacts = seen.iter().filter_map(|selector| selector.strip_prefix(ARTIFACT)).map(text);
-    let artifacts = RestrictedExpression::new_set(artifacts);
-    let selectors = RestrictedExpression::new_set(seen.iter().map(|selector| text(selector)));
-    record([("selectors", selectors), ("artifacts", artifacts)])
+    let selectors = RestrictedExpression::new_set(seen.clone().map(|selector| text(selector.as_str())));
+    let artifacts = seen.filter_map(|selector| selector.as_str().strip_prefix(ARTIFACT)).map(text);
+    record([("selectors", selectors), ("artifacts", RestrictedExpression::new_set(artifacts))])
 }
 
 fn identity_entity(identity: &Identity) -> Result<Entity, String> {

@@ -69,12 +69,7 @@ impl StateDir {
 
     /// A private file's content, if there is one.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.root.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(StoreError::io("read", &path)(e)),
-        }
+        read_if_there(&self.root.join(name))
     }
 
     /// Writes a private file (mode 0600) so that after a crash it is whole, old or new.
@@ -116,6 +111,15 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     file.sync_all().map_err(StoreError::io("sync", &temporary))?;
     std::fs::rename(&temporary, path).map_err(StoreError::io("rename to", path))?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// A file's content, if there is one.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::io("read", path)(e)),
+    }
 }
 
 /// What a file is called while it is written: `.<name>.tmp`. No file that is kept begins with a dot.

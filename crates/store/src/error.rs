@@ -72,7 +72,7 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
-    /// Who keeps the key of the secret files did not give it.
+    /// Who keeps the key of the secret files did not give it, or what names them cannot be read.
     #[error("{what}")]
     Keeper {
         /// What failed.
@@ -104,7 +104,7 @@ impl StoreError {
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The whole chain of an error in one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(e) = source {

@@ -19,4 +19,4 @@ pub mod vault;
 pub mod views;
 
 pub use dir::StateDir;
-pub use error::StoreError;
+pub use error::{StoreError, describe};

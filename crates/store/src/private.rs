@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use marque_ledger::Bundle;
 
 use crate::StoreError;
-use crate::dir::{make_private_dir, remove_bundle, write_in_place, write_whole};
+use crate::dir::{make_private_dir, read_if_there, remove_bundle, write_in_place, write_whole};
 use crate::error::Result;
 
 /// The files, and the open one.
@@ -54,11 +54,7 @@ impl Private {
     /// The private parts of a bundle, in order; none where there is no file: a log of before they were kept, or pruned.
     pub fn read(&self, bundle: Bundle) -> Result<Vec<Vec<u8>>> {
         let path = self.path(bundle);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(StoreError::io("read", &path)(e)),
-        };
+        let Some(bytes) = read_if_there(&path)? else { return Ok(Vec::new()) };
         let damaged = || StoreError::Damaged { what: format!("`{}` does not hold whole parts", path.display()) };
         let mut parts = Vec::new();
         let mut rest = bytes.as_slice();
@@ -101,11 +97,7 @@ impl Private {
     /// The records that were kept when their bundles were let go, by index.
     pub fn retained(&self) -> Result<Vec<(u64, Vec<u8>)>> {
         let path = self.dir.join(RETAINED);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(StoreError::io("read", &path)(e)),
-        };
+        let Some(bytes) = read_if_there(&path)? else { return Ok(Vec::new()) };
         let damaged = || StoreError::Damaged { what: format!("`{}` does not hold whole records", path.display()) };
         let mut records = Vec::new();
         let mut rest = bytes.as_slice();

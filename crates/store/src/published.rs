@@ -1,11 +1,11 @@
 //! The published log as it is served (C2SP tlog-tiles v0.1.0, "APIs"): by path, from the files that the follower wrote.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use marque_ledger::{Bundle, PLAIN_TEXT, Resource, Tile};
 
-use crate::StoreError;
+use crate::dir::read_if_there;
 use crate::error::Result;
 use crate::tiles::{PRUNED, Tiles, WITNESSED};
 
@@ -43,7 +43,7 @@ impl Published {
             Err(_) if BESIDE.contains(&path) => {
                 let cache_control = Resource::Checkpoint.cache_control();
                 let served = |bytes| Served { bytes, content_type: PLAIN_TEXT, cache_control };
-                Ok(read(&self.dir.join(path))?.map(served))
+                Ok(read_if_there(&self.dir.join(path))?.map(served))
             }
             Err(_) => Ok(None),
         }
@@ -62,7 +62,7 @@ impl Published {
                 return Ok(None);
             }
             // A partial file that is gone has been followed by a wider one since.
-            let Some(bytes) = read(&self.dir.join(widest.path()))? else { continue };
+            let Some(bytes) = read_if_there(&self.dir.join(widest.path()))? else { continue };
             let bytes = if widest == resource { bytes } else { resource.cut(&bytes)?.to_vec() };
             let (content_type, cache_control) = (resource.content_type(), resource.cache_control());
             return Ok(Some(Served { bytes, content_type, cache_control }));
@@ -79,14 +79,6 @@ fn widest(resource: Resource, size: u64) -> Resource {
         Resource::Bundle(bundle) => Bundle::in_tree(bundle.index, size).map(Resource::Bundle),
     };
     wider.unwrap_or(resource)
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(StoreError::io("read", path)(e)),
-    }
 }
 
 /// What stands beside the tree: the log's key, the checkpoint that a quorum of witnesses cosigned, and below which entry

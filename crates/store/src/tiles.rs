@@ -33,8 +33,8 @@ pub struct Tiles {
     /// The private parts of the same entries, which have files of their own outside of what is published.
     private: Private,
     head: Head,
-    /// The size of the checkpoint on the disk, once that is known to be a good one.
-    signed: Option<u64>,
+    /// Whether the checkpoint on the disk is known to be that of the head.
+    signed: bool,
     /// Whether tiles were written since the last sync.
     dirty: bool,
     /// The contents of the entries below are let go (tlog-tiles, "Pruning").
@@ -79,7 +79,7 @@ impl Tiles {
             bundle,
             private,
             head,
-            signed: None,
+            signed: false,
             dirty: false,
             pruned: prune::read_word(dir)?,
             stopped: None,
@@ -173,8 +173,8 @@ impl Tiles {
 
     fn put_out(&mut self, signer: &Signer) -> Result<Head> {
         let head = Head { size: self.tree.size(), root: self.tree.root() };
-        if head.size == self.head.size && (self.signed == Some(head.size) || self.is_signed(signer)) {
-            self.signed = Some(head.size);
+        if head.size == self.head.size && (self.signed || self.is_signed(signer)) {
+            self.signed = true;
             return Ok(self.head);
         }
         if self.dirty {
@@ -188,7 +188,7 @@ impl Tiles {
         write_whole(&self.dir.join(CHECKPOINT), checkpoint.as_bytes(), 0o644)?;
         self.remove_partial(self.head.size, head.size);
         self.head = head;
-        self.signed = Some(head.size);
+        self.signed = true;
         Ok(head)
     }
 

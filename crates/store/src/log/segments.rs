@@ -220,7 +220,7 @@ impl Segments {
 }
 
 impl Inner {
-    /// Takes in one segment found at start. Only the last one may end in a torn batch.
+    /// Takes in one segment found at start, and says how it ends: only the end of the last one is settled.
     fn take(&mut self, path: PathBuf) -> Result<Ending> {
         let segment = Arc::new(open(&path)?);
         let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;

@@ -52,9 +52,9 @@ impl Manifest {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let of_run = |name: &str| name.strip_suffix(UNFINISHED).is_some_and(|name| run_of(name).is_some());
-            let unfinished = of_run(name) || unfinished(Path::new(NAME)).as_os_str() == name;
+            let is_unfinished = of_run(name) || unfinished(Path::new(NAME)).as_os_str() == name;
             let unlisted = run_of(name).is_some_and(|run| self.runs.iter().all(|listed| listed.run != run));
-            if unfinished || unlisted {
+            if is_unfinished || unlisted {
                 std::fs::remove_file(entry.path()).map_err(StoreError::io("remove", &entry.path()))?;
             }
         }

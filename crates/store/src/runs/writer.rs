@@ -10,7 +10,7 @@ use super::layout::{Footer, GROUP, Layout};
 use super::manifest::{Listed, run_path};
 use super::run::Run;
 use crate::StoreError;
-use crate::dir::{private_file, sync_dir};
+use crate::dir::{UNFINISHED, private_file, sync_dir};
 use crate::error::Result;
 
 /// A run while it is written. Dropped unfinished, it removes its file.
@@ -36,7 +36,7 @@ impl Writer {
     /// Begins a run whose sequence numbers are mostly from `base` on.
     pub(super) fn create(dir: &Path, run: u64, base: u64) -> Result<Self> {
         let mut temporary = run_path(dir, run).into_os_string();
-        temporary.push(".tmp");
+        temporary.push(UNFINISHED);
         let temporary = PathBuf::from(temporary);
         let file = private_file()
             .create(true)

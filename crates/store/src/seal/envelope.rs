@@ -2,11 +2,11 @@
 //! lower-case hexadecimal. The key of the cipher is made from the sealing key and the salt, which is fresh each time: it seals
 //! one content only. What is authenticated besides is the first line and the file's name.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce};
 use zeroize::Zeroizing;
 
-use super::{SealKey, random, seal_error};
-use crate::error::{Result, StoreError};
+use super::{SealKey, cipher, random, seal_error};
+use crate::error::Result;
 
 /// Whether a file is sealed. Nothing that is kept in clear begins so: keys are 32 random bytes or JSON, secrets one line.
 pub(super) fn is_sealed(bytes: &[u8]) -> bool {
@@ -20,7 +20,7 @@ pub(super) fn seal(key: &SealKey, name: &str, plain: &[u8]) -> Result<Vec<u8>> {
     // With room for the tag, or the content would be left behind when it grows.
     let mut data = Vec::with_capacity(plain.len().saturating_add(AES_256_GCM.tag_len()));
     data.extend_from_slice(plain);
-    cipher(key, &salt)?
+    cipher(&key.derived(PURPOSE, &salt))?
         .seal_in_place_append_tag(nonce(), Aad::from(bound(&head, name)), &mut data)
         .map_err(|_| seal_error(format!("`{name}` could not be sealed")))?;
     Ok(format!("{head}\n{}\n{}\n", hex::encode(salt), hex::encode(data)).into_bytes())
@@ -47,18 +47,12 @@ pub(super) fn open(key: &SealKey, name: &str, sealed: &[u8]) -> Result<Zeroizing
         lower.then(|| hex::decode(text).ok()).flatten().ok_or_else(damaged)
     };
     let mut data = Zeroizing::new(bytes(data)?);
-    let length = cipher(key, &bytes(salt)?)?
+    let length = cipher(&key.derived(PURPOSE, &bytes(salt)?))?
         .open_in_place(nonce(), Aad::from(bound(head, name)), data.as_mut_slice())
         .map_err(|_| damaged())?
         .len();
     data.truncate(length);
     Ok(data)
-}
-
-fn cipher(key: &SealKey, salt: &[u8]) -> Result<LessSafeKey> {
-    let key = key.derived(b"marque sealed file", salt);
-    let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| no_cipher())?;
-    Ok(LessSafeKey::new(key))
 }
 
 /// One nonce is enough: the key is used once.
@@ -70,9 +64,6 @@ fn bound(head: &str, name: &str) -> String {
     format!("{head}\n{name}")
 }
 
-fn no_cipher() -> StoreError {
-    seal_error("the cipher could not make a key".to_owned())
-}
-
 const MARK: &str = "marque sealed ";
 const VERSION: &str = "1";
+const PURPOSE: &[u8] = b"marque sealed file";

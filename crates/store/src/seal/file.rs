@@ -5,10 +5,10 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce};
 use zeroize::Zeroizing;
 
-use super::{Keeper, KeeperError, random, seal_error};
+use super::{Keeper, KeeperError, cipher, random, seal_error};
 use crate::error::{Result, StoreError};
 
 /// The content of a private file: a regular one that nobody but its owner can read or write, and outside of `not_in`, for who
@@ -48,10 +48,6 @@ impl StaticKey {
         })?;
         Ok(Self(Zeroizing::new(key)))
     }
-
-    fn cipher(&self) -> Result<LessSafeKey, KeeperError> {
-        Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, self.0.as_slice()).map_err(|_| "the cipher could not make a key")?))
-    }
 }
 
 impl std::fmt::Debug for StaticKey {
@@ -66,7 +62,7 @@ impl Keeper for StaticKey {
         let nonce: [u8; 12] = random()?;
         let mut wrapped = Vec::with_capacity(key.len().saturating_add(AES_256_GCM.tag_len()));
         wrapped.extend_from_slice(key);
-        self.cipher()?
+        cipher(&self.0)?
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(PURPOSE), &mut wrapped)
             .map_err(|_| "the key could not be wrapped")?;
         Ok([nonce.as_slice(), &wrapped].concat())
@@ -76,8 +72,7 @@ impl Keeper for StaticKey {
         const OTHER: &str = "it is not the key that they were sealed with";
         let (nonce, rest) = wrapped.split_first_chunk::<12>().ok_or(OTHER)?;
         let mut key = Zeroizing::new(rest.to_vec());
-        let length = self
-            .cipher()?
+        let length = cipher(&self.0)?
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(PURPOSE), key.as_mut_slice())
             .map_err(|_| OTHER)?
             .len();

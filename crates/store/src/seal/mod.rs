@@ -13,12 +13,13 @@ mod places;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::dir::StateDir;
+use crate::dir::{StateDir, read_if_there};
 use crate::error::{Result, StoreError};
 pub use file::{StaticKey, read_private};
 
@@ -51,6 +52,11 @@ impl fmt::Display for SealMethod {
             Self::Pkcs11 { token, key, .. } => write!(f, "the key `{key}` of the token `{token}`"),
         }
     }
+}
+
+fn cipher(key: &[u8; 32]) -> Result<LessSafeKey> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| seal_error("the cipher could not make a key".to_owned()))?;
+    Ok(LessSafeKey::new(key))
 }
 
 /// What a keeper said.
@@ -106,11 +112,7 @@ pub(crate) struct Settings {
 impl Settings {
     fn read(root: &Path) -> Result<Option<Self>> {
         let path = root.join(SETTINGS_FILE);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(StoreError::io("read", &path)(e)),
-        };
+        let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
         let settings: Self = serde_json::from_slice(&bytes)
             .map_err(|e| StoreError::Keeper { what: format!("`{}` cannot be read", path.display()), source: Box::new(e) })?;
         if settings.version != VERSION {

@@ -132,7 +132,7 @@ impl Views {
     /// Where the contents of entries were let go, what was kept of them is taken in, and the views go on behind them.
     fn skip_pruned(&self, db: &mut Connection, next: u64) -> Result<()> {
         let (below, kept) = {
-            let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+            let tiles = self.tiles();
             (tiles.pruned(), tiles.retained()?)
         };
         if next >= below {
@@ -151,7 +151,7 @@ impl Views {
     /// the tiles where those have been retired; none at the end and where they were pruned.
     pub fn entries(&self, next: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         // The segments may still have what was let go.
-        if next < self.tiles.lock().unwrap_or_else(PoisonError::into_inner).pruned() {
+        if next < self.tiles().pruned() {
             return Ok(Vec::new());
         }
         if next >= self.log.first() {
@@ -160,18 +160,13 @@ impl Views {
                 return Ok(entries);
             }
         }
-        let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entries = tiles.read(next)?;
-        let size = |entries: &[(u64, Vec<u8>)]| entries.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-        let mut bytes = size(&entries);
-        while bytes < READ_BYTES
-            && let Some((last, _)) = entries.last()
-        {
-            let more = tiles.read(last.saturating_add(1))?;
-            if more.is_empty() {
-                break;
-            }
-            bytes = bytes.saturating_add(size(&more));
+        let tiles = self.tiles();
+        let (mut entries, mut bytes, mut from) = (Vec::new(), 0_usize, next);
+        while bytes < READ_BYTES {
+            let more = tiles.read(from)?;
+            let Some((last, _)) = more.last() else { break };
+            from = last.saturating_add(1);
+            bytes = bytes.saturating_add(more.iter().map(|(_, bytes)| bytes.len()).sum());
             entries.extend(more);
         }
         Ok(entries)
@@ -190,7 +185,7 @@ impl Views {
             return Ok(None);
         }
         let (published, pruned) = {
-            let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+            let tiles = self.tiles();
             (tiles.head().size, tiles.pruned())
         };
         if seq < pruned {
@@ -213,6 +208,10 @@ impl Views {
             }
         };
         Ok(records.iter().find(|(index, _)| *index == seq).map(|(_, bytes)| bytes.clone()))
+    }
+
+    fn tiles(&self) -> MutexGuard<'_, Tiles> {
+        self.tiles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
