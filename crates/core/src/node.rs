@@ -125,6 +125,8 @@ impl Node {
 /// How a manifest names the server's own host.
 const SERVER: &str = "server";
 const PATH: &str = "/marque/node/";
+/// The path of the server's own SPIFFE ID, `spiffe://<trust domain>/marque`.
+pub const SERVER_PATH: &str = "/marque";
 const MAX_NAME: usize = 63;
 
 #[cfg(test)]

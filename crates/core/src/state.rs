@@ -240,7 +240,7 @@ impl State {
         found
     }
 
-    /// The instances that the process of an attestation has been and still is, ended identities too.
+    /// The instances of the process of an attestation that have not ended, revoked ones too.
     pub fn instances_of(&self, seen: &Attestation) -> impl Iterator<Item = &Instance> {
         self.lookup.instances_of(seen).filter_map(|id| self.instances.get(id))
     }

@@ -308,7 +308,7 @@ fn identify<'a>(state: &'a State, attestation: &Attestation, launch: Option<&Lau
     let considered = |i: &&Identity| i.runs_on(node) && launch.is_none_or(|l| l.identity == i.id);
     let found: Vec<&Identity> = state.identities_matching(seen).into_iter().filter(considered).collect();
     if found.is_empty() {
-        return Err(EngineError::NoIdentity(seen.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ")));
+        return Err(EngineError::no_identity(seen));
     }
     let hints: BTreeSet<&str> = found.iter().filter_map(|i| i.hint.as_deref()).collect();
     if found.len() == 1 || hints.len() == found.len() {

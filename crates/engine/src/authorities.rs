@@ -4,9 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use marque_core::event::{AuthorityStep, Body, By};
 use marque_core::spiffe::TrustDomain;
-use marque_svid::{
-    AuthorityId, AuthoritySet, AuthorityStatus, Bundle, BundleSet, KeyKind, Phase, Rotation, SoftwareKeys, Standing, Step,
-};
+use marque_svid::{AuthorityId, AuthoritySet, AuthorityStatus, Bundle, BundleSet, KeyKind, Phase, Rotation, SoftwareKeys, Step};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -66,11 +64,6 @@ impl Engine {
     /// Follows changes of the bundles, ours and others', and of what is tainted.
     pub fn watch_bundles(&self) -> watch::Receiver<u64> {
         self.bundles_changed.subscribe()
-    }
-
-    /// Whether an X.509-SVID that this authority signed may still be shown.
-    pub fn x509_standing(&self, authority: &AuthorityId) -> bool {
-        self.authorities().standing(KeyKind::X509, authority) == Standing::Good
     }
 
     /// Changes the keys on a person's word (SPIFFE Federation §4.1). Without a name, `activate` means the prepared key, and

@@ -1,10 +1,14 @@
 //! The one error of this crate.
 
+use std::collections::BTreeSet;
+
 use marque_core::ParseError;
+use marque_core::attestation::Selector;
 use marque_core::decision::Reason;
 use marque_core::elevation::ElevationError;
 use marque_core::state::Dead;
 use marque_core::task::TaskError;
+pub use marque_store::describe;
 
 /// The result of this crate.
 pub type Result<T> = std::result::Result<T, EngineError>;
@@ -81,19 +85,13 @@ impl EngineError {
         Self::NotFound { what, name: name.to_string() }
     }
 
+    /// Nobody of whom this was seen.
+    pub(crate) fn no_identity(seen: &BTreeSet<Selector>) -> Self {
+        Self::NoIdentity(seen.iter().map(Selector::as_str).collect::<Vec<_>>().join(" "))
+    }
+
     /// The whole chain in one line.
     pub fn chain(&self) -> String {
         describe(self)
     }
-}
-
-/// An error and what it came from, in one line.
-pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        text = format!("{text}: {e}");
-        source = e.source();
-    }
-    text
 }

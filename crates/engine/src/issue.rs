@@ -6,15 +6,17 @@ pub use wit::{HeldWit, IssuedWit};
 
 use std::net::IpAddr;
 
-use marque_core::attestation::{Instance, Selector};
+use marque_core::attestation::Instance;
 use marque_core::event::{Body, By};
 use marque_core::id::LeaseId;
 use marque_core::lease::{CredentialClass, Lease};
+use marque_core::node::SERVER_PATH;
 use marque_core::scope::Scope;
 use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
 use marque_core::time::{Cx, Timestamp, Ttl};
 use marque_svid::{JwtSvidRequest, X509Request, X509Svid};
+use serde_json::{Map, Value};
 
 use crate::caller::Workload;
 use crate::error::{EngineError, Result};
@@ -35,7 +37,7 @@ pub struct ValidatedJwt {
     /// Whose it is.
     pub id: SpiffeId,
     /// All its claims.
-    pub claims: serde_json::Map<String, serde_json::Value>,
+    pub claims: Map<String, Value>,
 }
 
 impl Engine {
@@ -66,7 +68,7 @@ impl Engine {
     pub fn server_svid(&self, dns: &[String], ips: &[IpAddr]) -> Result<X509Svid> {
         let mut serial = [0; 16];
         self.env.entropy.fill(&mut serial);
-        let id = self.trust_domain.join("/marque")?;
+        let id = self.trust_domain.join(SERVER_PATH)?;
         let ttl = CredentialClass::X509Svid.max_ttl();
         Ok(self.authorities().issue_x509(X509Request { id: &id, dns, ips, ttl, now: self.now(), serial })?)
     }
@@ -113,12 +115,18 @@ impl Engine {
     pub fn validate_jwt_svid(&self, token: &str, audience: Option<&str>) -> Result<ValidatedJwt> {
         let now = self.now();
         let verified = marque_svid::verify_jwt_svid(token, self.authorities().bundle(), audience, now)?;
-        let jti = verified.claims.get("jti").and_then(|j| j.as_str()).unwrap_or_default();
-        let lease: LeaseId = jti.parse().map_err(|_| EngineError::Unauthenticated("this JWT-SVID was not issued here".into()))?;
-        if self.state().check_lease(lease, now)?.identity != verified.id {
-            return Err(EngineError::Unauthenticated("this JWT-SVID names another identity than its lease".into()));
-        }
+        self.check_token("JWT-SVID", &verified.claims, &verified.id, now)?;
         Ok(ValidatedJwt { id: verified.id, claims: verified.claims })
+    }
+
+    /// That the lease which a token of ours is of is alive, and of whom the token names.
+    fn check_token(&self, what: &str, claims: &Map<String, Value>, id: &SpiffeId, now: Timestamp) -> Result<()> {
+        let jti = claims.get("jti").and_then(|j| j.as_str()).unwrap_or_default();
+        let lease: LeaseId = jti.parse().map_err(|_| EngineError::Unauthenticated(format!("this {what} was not issued here")))?;
+        if self.state().check_lease(lease, now)?.identity != *id {
+            return Err(EngineError::Unauthenticated(format!("this {what} names another identity than its lease")));
+        }
+        Ok(())
     }
 
     /// A lease without a scope of its own: an SVID proves who its holder is, and allows nothing.
@@ -136,10 +144,7 @@ impl Engine {
     async fn record_lease(&self, instance: &Instance, broker: Option<&Workload>, lease: Lease) -> Result<()> {
         let by = broker.map_or(instance.id, |broker| broker.instance);
         self.commit(By::Instance(by), |state, cx| {
-            check(state, instance, cx.now)?;
-            if let Some(broker) = broker {
-                state.check_lease(broker.lease, cx.now)?;
-            }
+            check(state, instance, broker, cx.now)?;
             let holder = broker.map(|broker| broker.instance);
             Ok(((), vec![Body::LeaseIssued { lease: Lease { holder, ..lease } }]))
         })
@@ -155,7 +160,7 @@ fn life(lease: &Lease) -> Ttl {
 
 fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialClass) -> Result<Lease> {
     let mut expires = cx.now.plus(class.max_ttl());
-    check(state, instance, cx.now)?;
+    check(state, instance, None, cx.now)?;
     if let Some(task) = instance.task {
         // INVARIANT (I2 leases die first).
         expires = expires.min(state.check_task(task, cx.now)?.expires);
@@ -177,15 +182,18 @@ fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialC
 }
 
 /// Whether an instance may have a credential now: it counts, its task counts, and its identity still asks for no more than
-/// was seen of it.
-pub(crate) fn check(state: &State, instance: &Instance, now: Timestamp) -> Result<()> {
+/// was seen of it; and whether a broker still counts that has it then.
+pub(crate) fn check(state: &State, instance: &Instance, broker: Option<&Workload>, now: Timestamp) -> Result<()> {
     let known = state.check_instance(instance.id)?;
     let seen = &known.attestation.selectors;
     if !state.identities.get(&known.identity).is_some_and(|identity| identity.matches(seen)) {
-        return Err(EngineError::NoIdentity(seen.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ")));
+        return Err(EngineError::no_identity(seen));
     }
     if let Some(task) = instance.task {
         state.check_task(task, now)?;
+    }
+    if let Some(broker) = broker {
+        state.check_lease(broker.lease, now)?;
     }
     Ok(())
 }

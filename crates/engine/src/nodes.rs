@@ -178,7 +178,7 @@ impl Engine {
                     // Again, inside the critical section: of two that show it at once one is admitted.
                     redeemed(state, name, token, cx.now)?;
                 }
-                let ended = instances_of(state, name);
+                let ended = instances_on(state, name);
                 let mut bodies: Vec<Body> = ended.iter().map(|id| Body::InstanceEnded { instance: *id }).collect();
                 bodies.push(joined);
                 Ok((ended, bodies))
@@ -220,7 +220,7 @@ impl Engine {
                     return Err(EngineError::not_found("node", &node));
                 }
                 not_banned(state, &node)?;
-                let ended = instances_of(state, &node);
+                let ended = instances_on(state, &node);
                 let mut bodies = vec![Body::NodeBanned { node: node.clone(), why: why.chars().take(500).collect() }];
                 bodies.extend(ended.iter().map(|id| Body::InstanceEnded { instance: *id }));
                 Ok((ended, bodies))
@@ -249,7 +249,7 @@ impl Engine {
                 joined: node.joined,
                 contact,
                 selectors: node.selectors.clone(),
-                instances: instances_of(&state, name).len(),
+                instances: instances_on(&state, name).len(),
             }
         };
         state.nodes.iter().map(view).collect()
@@ -353,7 +353,7 @@ fn joined(name: &NodeName, how: Admission, selectors: BTreeSet<Selector>, svid: 
     Body::NodeJoined { node: name.clone(), how, selectors, certificate: svid.serial.clone(), expires: svid.not_after }
 }
 
-fn instances_of(state: &State, name: &NodeName) -> BTreeSet<InstanceId> {
+fn instances_on(state: &State, name: &NodeName) -> BTreeSet<InstanceId> {
     state.instances.values().filter(|i| i.attestation.node.as_ref() == Some(name)).map(|i| i.id).collect()
 }
 

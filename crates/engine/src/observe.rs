@@ -149,6 +149,12 @@ pub fn parent_of(pid: u32) -> std::io::Result<u32> {
     stat_field(pid, 4).map(|parent| u32::try_from(parent).unwrap_or(0))
 }
 
+/// Whether a process is in this one's PID namespace (pid_namespaces(7)): only then does a number mean the same to both.
+pub fn shares_pids(pid: u32) -> bool {
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
+    matches!((namespace(&pid.to_string()), namespace("self")), (Some(theirs), Some(ours)) if theirs == ours)
+}
+
 /// Whether `ancestor` started `pid`, at any depth.
 pub fn descends_from(pid: u32, ancestor: u32) -> bool {
     let mut at = pid;

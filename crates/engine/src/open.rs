@@ -114,7 +114,7 @@ pub struct Engine {
     /// How the followers that run are doing.
     pub(crate) exports: Register,
     live: RwLock<Live>,
-    /// The latest moment of any event, in microseconds: time does not go back behind it.
+    /// The latest moment at which anything was to be changed, or the start, in microseconds: time does not go back behind it.
     pub(crate) moment: AtomicI64,
     log: Arc<Log>,
     /// Last, so that its lock is let go only after the log's writer has ended.

@@ -91,7 +91,7 @@ impl Engine {
         let left = RECEIPT_INTERVAL.saturating_sub(age).clamp(0, RECEIPT_INTERVAL);
         tokio::time::sleep(Duration::from_micros(left.unsigned_abs())).await;
         // Time has passed, whatever the clock says.
-        let proof = self.off(move |engine| engine.proof_after(index, i64::MIN)).await?;
+        let proof = self.off(move |engine| engine.proof_after(index, 0)).await?;
         proof.ok_or_else(|| EngineError::not_found("entry", index))
     }
 

@@ -97,7 +97,7 @@ impl Engine {
         }
         let body = Body::Pruned { below: found.below, policy: policy.to_owned() };
         self.commit(by, |_, _| Ok(((), vec![body]))).await?;
-        self.publish_every(i64::MIN)?;
+        self.publish_every(0)?;
         let kept: BTreeSet<u64> = {
             let mut tiles = self.tiles();
             tiles.prune(found.below, &bears_state)?;

@@ -1,10 +1,11 @@
 //! What nodes ask of the server: what they may show, who a process of theirs is, and what ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use marque_core::attestation::{Attestation, Instance, Selector};
 use marque_core::event::{Body, By};
 use marque_core::id::InstanceId;
+use marque_core::lease::Lease;
 use marque_core::revocation::Epoch;
 use marque_core::spiffe::{SpiffeId, TrustDomain};
 use marque_core::state::Dead;
@@ -16,6 +17,15 @@ use crate::digest::sha256;
 use crate::error::{EngineError, Result};
 use crate::nodes::{NodePeer, check_peer};
 use crate::open::Engine;
+
+/// A running copy, with the credentials that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// The copy.
+    pub instance: Instance,
+    /// Its live leases.
+    pub leases: Vec<Lease>,
+}
 
 /// One identity that a process has, by the copy that it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +70,28 @@ pub struct NodeSync {
     pub own: String,
     /// The bundles of other trust domains, as a map (SPIFFE Trust Domain and Bundle §5).
     pub foreign: String,
-    /// The CAs of which X.509-SVIDs may be shown; what others signed is to be fetched anew.
+    /// The keys of which X.509-SVIDs and WIT-SVIDs may be shown; what others signed is to be fetched anew.
     pub good: BTreeSet<AuthorityId>,
 }
 
 impl Engine {
+    /// The live copies, of one identity where given, and their live leases.
+    pub fn holdings(&self, of: Option<&SpiffeId>) -> Vec<Holding> {
+        let now = self.now();
+        let state = self.state();
+        let live = |i: &&Instance| state.check_instance(i.id).is_ok() && of.is_none_or(|id| i.identity == *id);
+        let mut holding: BTreeMap<InstanceId, Holding> =
+            state.instances.values().filter(live).map(|i| (i.id, Holding { instance: i.clone(), leases: Vec::new() })).collect();
+        for lease in state.leases.values() {
+            if let Some(holder) = holding.get_mut(&lease.instance)
+                && state.check_lease(lease.id, now).is_ok()
+            {
+                holder.leases.push(lease.clone());
+            }
+        }
+        holding.into_values().collect()
+    }
+
     /// The identities that these copies are of, with their hints.
     pub fn identified(&self, instances: &[Instance]) -> Vec<Identified> {
         let state = self.state();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use marque_core::attestation::Instance;
 use marque_core::id::{InstanceId, LeaseId, TaskId};
 use marque_core::time::Timestamp;
+use marque_svid::{AuthorityId, KeyKind, Standing};
 
 use crate::caller::Workload;
 use crate::error::Result;
@@ -25,13 +26,11 @@ pub struct HeldX509 {
 /// What each instance holds.
 #[derive(Debug, Default)]
 pub(crate) struct Svids {
-    x509: Slots<HeldX509>,
-    wit: Slots<HeldWit>,
+    /// By the instance that they are of, and by who holds them: that instance, or a broker for it.
+    x509: Mutex<HashMap<(InstanceId, InstanceId), Slot<HeldX509>>>,
+    wit: Mutex<HashMap<InstanceId, Slot<HeldWit>>>,
     sessions: Mutex<HashMap<(InstanceId, TaskId), LeaseId>>,
 }
-
-/// By the instance that they are of, and by who holds them: that instance, or a broker for it.
-type Slots<T> = Mutex<HashMap<(InstanceId, InstanceId), Slot<T>>>;
 
 /// The SVID of one instance. Whoever makes the next one keeps it locked, so that all who wait get that one.
 pub(crate) type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
@@ -40,7 +39,7 @@ impl Svids {
     /// Forgets those of instances that have ended.
     pub(crate) fn retain(&self, live: impl Fn(&InstanceId) -> bool) {
         lock(&self.x509).retain(|(id, holder), _| live(id) && live(holder));
-        lock(&self.wit).retain(|(id, holder), _| live(id) && live(holder));
+        lock(&self.wit).retain(|id, _| live(id));
         lock(&self.sessions).retain(|(id, _), _| live(id));
     }
 
@@ -50,7 +49,7 @@ impl Svids {
 
     /// The WIT-SVID of an instance.
     pub(crate) fn wit_slot(&self, instance: InstanceId) -> Slot<HeldWit> {
-        Arc::clone(lock(&self.wit).entry((instance, instance)).or_default())
+        Arc::clone(lock(&self.wit).entry(instance).or_default())
     }
 
     /// The lease of an instance's last session for a task; it may have ended.
@@ -85,12 +84,13 @@ impl Engine {
         let slot = self.svids.x509_slot(instance.id, broker.map_or(instance.id, |broker| broker.instance));
         let mut last = slot.lock().await;
         let now = self.now();
-        check(&self.state(), instance, now)?;
-        if let Some(broker) = broker {
-            // Now, and not before the wait for whoever makes it.
-            self.state().check_lease(broker.lease, now)?;
-        }
-        if let Some(held) = last.as_ref().filter(|held| self.is_current(held)) {
+        // Now, and not before the wait for whoever makes it.
+        check(&self.state(), instance, broker, now)?;
+        let current = |held: &&HeldX509| {
+            let IssuedX509 { lease, svid } = &*held.issued;
+            self.is_current(held.due, KeyKind::X509, &svid.authority, *lease)
+        };
+        if let Some(held) = last.as_ref().filter(current) {
             return Ok(held.clone());
         }
         let issued = self.issue_x509(instance, broker).await?;
@@ -106,11 +106,12 @@ impl Engine {
         Timestamp::from_micros(now.saturating_add(half).saturating_sub(half / 10).saturating_add(spread))
     }
 
-    fn is_current(&self, held: &HeldX509) -> bool {
+    /// Whether an SVID is still the one to show: not due, its authority not tainted, and its lease alive.
+    pub(crate) fn is_current(&self, due: Timestamp, kind: KeyKind, authority: &AuthorityId, lease: LeaseId) -> bool {
         let now = self.now();
-        now < held.due
-            && self.x509_standing(&held.issued.svid.authority)
-            && self.state().check_lease(held.issued.lease, now).is_ok()
+        now < due
+            && self.authorities().standing(kind, authority) == Standing::Good
+            && self.state().check_lease(lease, now).is_ok()
     }
 }
 

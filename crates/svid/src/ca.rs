@@ -165,7 +165,7 @@ impl CertificateAuthority {
     }
 
     /// This CA as rcgen knows it; its key identifier is derived here as it was in its own certificate.
-    pub(crate) fn issuer(&self) -> Issuer<'_, Signer<'_>> {
+    pub(crate) fn issuer(&self) -> Issuer<'_, Signer<'_, dyn SigningBackend>> {
         let mut params = CertificateParams::default();
         params.distinguished_name = self.name.clone();
         Issuer::new(params, Signer::new(&*self.key))

@@ -1,45 +1,53 @@
-//! How certificates are signed with any [`SigningBackend`].
+//! How certificates are signed with any [`UpstreamKey`], which every [`SigningBackend`] is.
 
 use std::cell::RefCell;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
+use rcgen::{
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PublicKeyData, SignatureAlgorithm, SigningKey,
+};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Result, SvidError};
+use crate::jwk::Curve;
 use crate::keys::SigningBackend;
+use crate::upstream::UpstreamKey;
 
-/// A backend as rcgen knows keys. What made a signature fail is kept, for rcgen's own error does not say.
-pub(crate) struct Signer<'k> {
-    key: &'k dyn SigningBackend,
+/// A key as rcgen knows keys. What made a signature fail is kept, for rcgen's own error does not say.
+pub(crate) struct Signer<'k, K: ?Sized> {
+    key: &'k K,
     failure: RefCell<Option<SvidError>>,
 }
 
-impl<'k> Signer<'k> {
-    pub(crate) fn new(key: &'k dyn SigningBackend) -> Self {
+impl<'k, K: UpstreamKey + ?Sized> Signer<'k, K> {
+    pub(crate) fn new(key: &'k K) -> Self {
         Self { key, failure: RefCell::new(None) }
     }
 
-    /// The cause of a failed build: the backend's, if it was the backend's.
+    /// The cause of a failed build: the key's, if it was the key's.
     pub(crate) fn cause(&self, error: rcgen::Error) -> SvidError {
         self.failure.take().unwrap_or(SvidError::Build(error))
     }
 }
 
-impl PublicKeyData for Signer<'_> {
+impl<K: UpstreamKey + ?Sized> PublicKeyData for Signer<'_, K> {
     fn der_bytes(&self) -> &[u8] {
-        self.key.public_point()
+        self.key.point()
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &PKCS_ECDSA_P256_SHA256
+        match self.key.curve() {
+            Curve::P256 => &PKCS_ECDSA_P256_SHA256,
+            Curve::P384 => &PKCS_ECDSA_P384_SHA384,
+            Curve::P521 => &PKCS_ECDSA_P521_SHA512,
+        }
     }
 }
 
-impl SigningKey for Signer<'_> {
+impl<K: UpstreamKey + ?Sized> SigningKey for Signer<'_, K> {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        match self.key.sign(message) {
+        match self.key.sign_raw(message) {
             Ok(signature) => Ok(der_signature(&signature)),
             Err(error) => {
                 self.failure.replace(Some(error));

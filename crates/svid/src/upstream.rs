@@ -1,15 +1,11 @@
 //! A CA above ours: its key and chain come from outside, and relying parties trust its roots.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
 use marque_core::spiffe::TrustDomain;
 use marque_core::time::{Timestamp, Ttl};
-use rcgen::{
-    CertificateParams, DistinguishedName, Issuer, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    PublicKeyData, SignatureAlgorithm, SigningKey,
-};
+use rcgen::{CertificateParams, DistinguishedName, Issuer, KeyIdMethod, KeyPair, PublicKeyData, SigningKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::pem::Pem;
@@ -20,7 +16,7 @@ use crate::error::{Result, SvidError};
 use crate::jwk::Curve;
 use crate::keys::SigningBackend;
 use crate::path::{self, SignatureScheme, check_signer_usage, is_issued_by, parse};
-use crate::signer::der_signature;
+use crate::signer::{Signer, der_signature};
 use crate::validity::Validity;
 use crate::x509::verify_path;
 
@@ -49,7 +45,7 @@ pub trait UpstreamKey: fmt::Debug + Send + Sync {
     fn sign_raw(&self, message: &[u8]) -> Result<Vec<u8>>;
 }
 
-impl<K: SigningBackend> UpstreamKey for K {
+impl<K: SigningBackend + ?Sized> UpstreamKey for K {
     fn curve(&self) -> Curve {
         Curve::P256
     }
@@ -65,18 +61,7 @@ impl<K: SigningBackend> UpstreamKey for K {
 
 enum Key {
     Here(KeyPair),
-    Elsewhere(Elsewhere),
-}
-
-struct Elsewhere {
-    key: Arc<dyn UpstreamKey>,
-    algorithm: &'static SignatureAlgorithm,
-}
-
-/// A device's key as rcgen knows keys. What made a signature fail is kept, for rcgen's own error does not say.
-struct Signer<'k> {
-    key: &'k Elsewhere,
-    failure: RefCell<Option<SvidError>>,
+    Elsewhere(Arc<dyn UpstreamKey>),
 }
 
 impl UpstreamCa {
@@ -89,12 +74,10 @@ impl UpstreamCa {
 
     /// As [`UpstreamCa::from_pem`] for a key that a device keeps (RFC 7468).
     pub fn with_key(chain: &str, key: Arc<dyn UpstreamKey>, roots: Option<&str>) -> Result<Self> {
-        let algorithm = match key.curve() {
-            Curve::P256 => &PKCS_ECDSA_P256_SHA256,
-            Curve::P384 => &PKCS_ECDSA_P384_SHA384,
-            Curve::P521 => return Err(SvidError::Upstream("its key is neither on P-256 nor on P-384")),
-        };
-        Self::new(chain, Key::Elsewhere(Elsewhere { key, algorithm }), roots)
+        if key.curve() == Curve::P521 {
+            return Err(SvidError::Upstream("its key is neither on P-256 nor on P-384"));
+        }
+        Self::new(chain, Key::Elsewhere(key), roots)
     }
 
     fn new(chain: &str, key: Key, roots: Option<&str>) -> Result<Self> {
@@ -130,9 +113,8 @@ impl UpstreamCa {
         let nameless = match &self.key {
             Key::Here(pair) => params.signed_by(key, &Issuer::new(issuer, pair))?,
             Key::Elsewhere(device) => {
-                let signer = Signer { key: device, failure: RefCell::new(None) };
-                let signed = params.signed_by(key, &Issuer::new(issuer, &signer));
-                signed.map_err(|error| signer.failure.take().unwrap_or(SvidError::Build(error)))?
+                let signer = Signer::new(&**device);
+                params.signed_by(key, &Issuer::new(issuer, &signer)).map_err(|error| signer.cause(error))?
             }
         };
         self.named(nameless.der(), certificate.subject().as_raw())
@@ -170,34 +152,15 @@ impl Key {
     fn public(&self) -> &[u8] {
         match self {
             Self::Here(pair) => pair.public_key_raw(),
-            Self::Elsewhere(device) => device.key.point(),
+            Self::Elsewhere(device) => device.point(),
         }
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         match self {
             Self::Here(pair) => Ok(SigningKey::sign(pair, message)?),
-            Self::Elsewhere(device) => Ok(der_signature(&device.key.sign_raw(message)?)),
+            Self::Elsewhere(device) => Ok(der_signature(&device.sign_raw(message)?)),
         }
-    }
-}
-
-impl PublicKeyData for Signer<'_> {
-    fn der_bytes(&self) -> &[u8] {
-        self.key.key.point()
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        self.key.algorithm
-    }
-}
-
-impl SigningKey for Signer<'_> {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        self.key.key.sign_raw(message).map(|signature| der_signature(&signature)).map_err(|error| {
-            self.failure.replace(Some(error));
-            rcgen::Error::RemoteKeyError
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 use marque_core::time::Ttl;
 use rcgen::{
     BasicConstraints, CertifiedIssuer, DnType, IsCa, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    PKCS_RSA_SHA256, SanType,
+    PKCS_RSA_SHA256, SanType, SignatureAlgorithm,
 };
 
 use super::*;
@@ -162,7 +162,7 @@ fn names_are_kept_byte_for_byte() {
     let dc = DnType::CustomDnType(vec![0, 9, 2342, 19200300, 100, 1, 25]);
     params.distinguished_name.push(dc.clone(), "example");
     params.distinguished_name.push(DnType::CustomDnType(vec![0, 9, 2342, 19200300, 100, 1, 26]), "orgxxxx");
-    let signer = crate::signer::Signer::new(&*backend);
+    let signer = Signer::new(&*backend);
     let der = params.self_signed(&signer).unwrap().der().to_vec();
     // The two names become attributes of one kind, and the certificate is signed again.
     let (other, same) =

@@ -8,7 +8,7 @@ use marque_core::id::LeaseId;
 use marque_core::lease::CredentialClass;
 use marque_core::time::Timestamp;
 use marque_svid::wit::{Expectation, Presentation, VerifiedWit, WitRequest, WitSvid, verify_wit_svid};
-use marque_svid::{AuthorityId, KeyKind, Standing};
+use marque_svid::{AuthorityId, KeyKind};
 
 use super::{check, life};
 use crate::error::{EngineError, Result};
@@ -63,8 +63,12 @@ impl Engine {
         let slot = self.svids.wit_slot(instance.id);
         let mut last = slot.lock().await;
         let now = self.now();
-        check(&self.state(), instance, now)?;
-        if let Some(held) = last.as_ref().filter(|held| self.is_current_wit(held)) {
+        check(&self.state(), instance, None, now)?;
+        let current = |held: &&HeldWit| {
+            let IssuedWit { lease, authority, .. } = &*held.issued;
+            self.is_current(held.due, KeyKind::Wit, authority, *lease)
+        };
+        if let Some(held) = last.as_ref().filter(current) {
             return Ok(held.clone());
         }
         let issued = self.wit_svid(instance).await?;
@@ -76,18 +80,7 @@ impl Engine {
     /// §7.1). Without the proof it names nobody.
     pub fn validate_wit_svid(&self, shown: Presentation<'_>, expected: &Expectation<'_>) -> Result<VerifiedWit> {
         let verified = verify_wit_svid(shown.wit, self.authorities().bundle(), expected.now)?.prove(shown.proof, expected)?;
-        let jti = verified.claims.get("jti").and_then(|j| j.as_str()).unwrap_or_default();
-        let lease: LeaseId = jti.parse().map_err(|_| EngineError::Unauthenticated("this WIT-SVID was not issued here".into()))?;
-        if self.state().check_lease(lease, expected.now)?.identity != verified.id {
-            return Err(EngineError::Unauthenticated("this WIT-SVID names another identity than its lease".into()));
-        }
+        self.check_token("WIT-SVID", &verified.claims, &verified.id, expected.now)?;
         Ok(verified)
-    }
-
-    fn is_current_wit(&self, held: &HeldWit) -> bool {
-        let now = self.now();
-        now < held.due
-            && self.authorities().standing(KeyKind::Wit, &held.issued.authority) == Standing::Good
-            && self.state().check_lease(held.issued.lease, now).is_ok()
     }
 }

@@ -56,7 +56,7 @@ impl Engine {
         })
     }
 
-    /// A proof for an entry, checked here against the signed checkpoint before it is handed out.
+    /// A proof for an entry, and whether it holds under the signed checkpoint.
     pub(crate) fn proof(&self, index: u64) -> Result<Option<InclusionProof>> {
         let (head, path, checkpoint) = {
             let tiles = self.tiles();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use marque_core::time::Timestamp;
 use marque_ledger::{
-    ADD_CHECKPOINT, AddCheckpoint, Checkpoint, LedgerError, Note, Policy, TileReader, Verifier, WitnessVerifier,
+    ADD_CHECKPOINT, AddCheckpoint, Checkpoint, LedgerError, MAX_SKEW, Note, Policy, TileReader, Verifier, WitnessVerifier,
     add_cosignatures, open, parse_stale_size,
 };
 use serde::{Deserialize, Serialize};
@@ -347,8 +347,6 @@ const RENEWAL: i64 = 60_000_000;
 /// How long a witness that failed is left alone, doubled each time, and at most.
 const FIRST_PAUSE: i64 = 1_000_000;
 const LONGEST_PAUSE: i64 = 30_000_000;
-/// How many seconds a witness's clock may be ahead.
-const MAX_SKEW: u64 = 300;
 
 #[cfg(test)]
 mod tests {
