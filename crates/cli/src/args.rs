@@ -127,7 +127,7 @@ pub enum Command {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// The log: verify it offline, from its files alone.
+    /// The log: verify it offline, ask it, let old contents go.
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// Receipts: get one, or check one without a server.

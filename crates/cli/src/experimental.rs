@@ -9,12 +9,11 @@ use marque_core::spiffe::{SpiffeId, TrustDomain};
 use marque_engine::{RotationPolicy, WIT_SVID_REVISION};
 use marque_server::broker::{Brokers, REVISION};
 use marque_server::tls::Tls;
-use marque_server::{bind_unix, unix_connections};
+use marque_server::{bind_unix, tcp_connections, unix_connections};
 use serde::Deserialize;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::failure::{Failure, Result};
-use crate::serve::tcp_connections;
 
 /// `[experimental]`: each is off unless its value is the revision of the SPIFFE specifications that it follows.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -10,6 +10,7 @@ mod device;
 mod experimental;
 mod exports;
 mod failure;
+mod files;
 pub mod manifest;
 mod nodes;
 mod output;

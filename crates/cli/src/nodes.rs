@@ -8,6 +8,7 @@ use marque_engine::{Options, PopVerifier};
 use serde::Deserialize;
 
 use crate::failure::{Failure, Result};
+use crate::files::text;
 
 /// `[node]`: what holds for every node.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,7 +40,7 @@ impl NodeConfig {
         }
         if let Some(PopConfig { roots }) = &self.x509pop {
             let shown = roots.display();
-            let text = std::fs::read_to_string(roots).map_err(|e| Failure::input(format!("cannot read `{shown}`: {e}")))?;
+            let text = text(roots)?;
             let verifier = PopVerifier::from_pem(&text).map_err(|e| Failure::input(format!("{shown}: {e}")))?;
             options.node_roots = Some(Arc::new(verifier));
         }

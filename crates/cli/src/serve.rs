@@ -14,7 +14,7 @@ use marque_server::api::{Api, router};
 use marque_server::broker::Brokers;
 use marque_server::launch::{Door, Launches};
 use marque_server::tls::Tls;
-use marque_server::{AnyAuthority, agent, bind_unix, http, oauth_router, unix_connections};
+use marque_server::{AnyAuthority, agent, bind_unix, http, oauth_router, tcp_connections, unix_connections};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -217,21 +217,6 @@ async fn plain_ledger(listener: Option<TcpListener>, published: &Router) {
     match listener {
         Some(listener) => tcp_connections(listener, |stream| http(stream, published.clone())).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Accepts connections for good, each handed to `handle` on a task of its own.
-pub async fn tcp_connections<F: Future<Output = ()> + Send + 'static>(listener: TcpListener, handle: impl Fn(TcpStream) -> F) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(handle(stream));
-            }
-            Err(error) => {
-                tracing::error!("a connection was not accepted: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 }
 

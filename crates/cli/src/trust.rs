@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::device::Pkcs11Config;
 use crate::failure::{Failure, Result};
+use crate::files::{read, unreadable};
 
 /// `[authority]`: how long the trust domain's signing keys live, and who signs its CAs.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -137,14 +138,10 @@ pub fn follow(engine: &Arc<Engine>, domains: &[FederationConfig], issuers: &[Oid
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", path.display())))
-}
-
 /// A key that others can read is no key.
 fn private(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let meta = std::fs::metadata(path).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", path.display())))?;
+    let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
     if meta.permissions().mode() & 0o077 != 0 {
         return Err(Failure::input(format!("`{}` can be read by others: chmod 600 it", path.display())));
     }

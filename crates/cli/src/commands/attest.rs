@@ -1,7 +1,6 @@
 //! `marque attest`: a person binds a file to the task that made it.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use http::Method;
@@ -9,12 +8,12 @@ use marque_core::Digest;
 use marque_core::id::TaskId;
 use marque_engine::{ArtifactRequest, Attested, Receipt};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::{Context, encoded};
 use crate::args::AttestArgs;
 use crate::client::Client;
 use crate::failure::{Failure, Result};
+use crate::files::{self, read, unreadable};
 use crate::output::Tone;
 
 pub async fn attest(context: &Context<'_>, args: &AttestArgs) -> Result<()> {
@@ -48,7 +47,7 @@ pub async fn attest(context: &Context<'_>, args: &AttestArgs) -> Result<()> {
 async fn state(client: &mut Client, args: &AttestArgs, attested: &Attested, out: &Path) -> Result<()> {
     // With a receipt there is a checkpoint over the entry, and the statement has its proof.
     let _: Receipt = client.get(&format!("/v1/receipts/{}", attested.entry)).await?;
-    let file = std::fs::read(&args.file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", args.file.display())))?;
+    let file = read(&args.file)?;
     let path = format!("/v1/trace/statement?name={}", encoded(&attested.artifact.name));
     let envelope: Value = client.send(Method::POST, &path, "application/octet-stream", file.into()).await?;
     std::fs::write(out, format!("{envelope}\n")).map_err(|e| Failure::failed(format!("cannot write `{}`: {e}", out.display())))
@@ -56,17 +55,7 @@ async fn state(client: &mut Client, args: &AttestArgs, attested: &Attested, out:
 
 /// SHA-256 of a file of any length, and its length.
 fn digest(file: &Path) -> Result<(Digest, u64)> {
-    let unreadable = |e: std::io::Error| Failure::input(format!("cannot read `{}`: {e}", file.display()));
-    let mut open = File::open(file).map_err(unreadable)?;
-    let (mut hasher, mut length) = (Sha256::new(), 0_u64);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = open.read(&mut buffer).map_err(unreadable)?;
-        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
-        hasher.update(part);
-        length = length.saturating_add(part.len() as u64);
-    }
-    Ok((Digest::from_bytes(hasher.finalize().into()), length))
+    File::open(file).and_then(files::digest).map_err(|e| unreadable(file, &e))
 }
 
 /// The longest body that the API takes.
@@ -74,6 +63,8 @@ const MOST: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest as _;
+
     use super::*;
 
     #[test]
@@ -82,7 +73,7 @@ mod tests {
         let file = dir.path().join("large");
         let bytes = vec![7; (2 << 20) + 5];
         std::fs::write(&file, &bytes).unwrap();
-        let expected = Digest::from_bytes(Sha256::digest(&bytes).into());
+        let expected = Digest::from_bytes(sha2::Sha256::digest(&bytes).into());
         assert_eq!(digest(&file).unwrap(), (expected, bytes.len() as u64));
         assert!(digest(dir.path()).is_err() && digest(&dir.path().join("none")).is_err());
     }

@@ -8,7 +8,7 @@ use marque_core::identity::Identity;
 use marque_core::lease::Lease;
 use marque_core::resource::{Resource, ResourceKind};
 use marque_core::{Digest, PersonId};
-use serde::{Deserialize, Serialize};
+use marque_engine::Holding;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -47,13 +47,6 @@ pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result
         IdentityCommand::Activate(step) => move_to(context, step, "active").await,
         IdentityCommand::Retire(step) => move_to(context, step, "retired").await,
     }
-}
-
-/// A running copy, with the credentials that it holds.
-#[derive(Deserialize, Serialize)]
-struct Holding {
-    instance: Instance,
-    leases: Vec<Lease>,
 }
 
 fn show(Holding { instance, leases }: &Holding, output: &Output) {

@@ -1,18 +1,18 @@
 //! `marque ledger query`, `credential`, `credentials`, `access`: questions to the log.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use marque_core::event::{Body, Event};
 use marque_engine::{CredentialHistory, CredentialUse, Entry, Page, TaskCredential, TaskCredentials};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::Context;
 use super::query::{encoded, text};
 use crate::args::{LedgerQuery, LedgerQuestion};
 use crate::failure::{Failure, Result};
+use crate::files::{digest, unreadable};
 use crate::output::{Output, Tone};
 
 pub async fn ask(context: &Context<'_>, question: LedgerQuestion) -> Result<()> {
@@ -273,17 +273,8 @@ fn parameters(query: &LedgerQuery) -> Result<String> {
 }
 
 fn digest_of(file: &Path) -> Result<String> {
-    let cannot = |e: std::io::Error| Failure::input(format!("cannot read `{}`: {e}", file.display()));
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    let mut source: Box<dyn std::io::Read> =
-        if file == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(std::fs::File::open(file).map_err(cannot)?) };
-    loop {
-        match source.read(&mut buffer).map_err(cannot)? {
-            0 => return Ok(format!("sha256:{}", hex::encode(hasher.finalize()))),
-            read => hasher.update(buffer.get(..read).unwrap_or_default()),
-        }
-    }
+    let read = if file == Path::new("-") { digest(std::io::stdin()) } else { std::fs::File::open(file).and_then(digest) };
+    Ok(read.map_err(|e| unreadable(file, &e))?.0.to_string())
 }
 
 fn footer(output: &Output, rows: u64, end: &End) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
 use crate::failure::{Failure, Result};
+use crate::files;
 
 /// SHA-256 of the command and its arguments, joined by NUL.
 pub(super) fn argv(command: &[OsString]) -> Digest {
@@ -29,20 +29,11 @@ pub(super) fn artifacts(files: &[PathBuf]) -> Result<BTreeSet<Digest>> {
 /// The digest of one regular file. A link is not followed: it could lead elsewhere a moment later.
 fn artifact(path: &Path) -> std::io::Result<Digest> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = file.read(&mut buffer)?;
-        match buffer.get(..count) {
-            None | Some([]) => break,
-            Some(bytes) => hasher.update(bytes),
-        }
-    }
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    Ok(files::digest(file)?.0)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{Context, encoded, log_to_stderr};
 use crate::failure::{Code, Failure, Result};
+use crate::files::read;
 use crate::output::{Output, Tone};
 use crate::serve::asked_to_stop;
 
@@ -279,10 +280,6 @@ fn failed(error: JoinError) -> Failure {
         JoinError::Link(LinkError::Address(_)) => Failure::input(error.to_string()),
         _ => Failure::from(error),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))
 }
 
 fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {

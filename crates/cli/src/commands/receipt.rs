@@ -16,6 +16,7 @@ use super::verify::{Standing, Verdict, print, read_policy};
 use super::{Context, encoded};
 use crate::args::{ReceiptCommand, ReceiptGet, ReceiptVerify};
 use crate::failure::{Code, Failure, Result};
+use crate::files::{read, text};
 use crate::output::Tone;
 
 pub async fn receipt(context: &Context<'_>, command: ReceiptCommand) -> Result<ExitCode> {
@@ -275,14 +276,6 @@ fn beside(file: &Path, word: &str) -> PathBuf {
 
 fn is_json(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "json")
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))
-}
-
-fn text(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))
 }
 
 /// A receipt says what somebody did: it is for its owner first.

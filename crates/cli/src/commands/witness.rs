@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use axum::Router;
 use marque_engine::{Env, Witness};
 use marque_ledger::Verifier;
-use marque_server::http;
+use marque_server::{http, tcp_connections};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::args::{CosignerArgs, KeyCommand, WitnessArgs};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Tone};
-use crate::serve::{asked_to_stop, tcp_connections};
+use crate::serve::asked_to_stop;
 
 pub async fn witness(args: WitnessArgs, output: &Output) -> Result<()> {
     if let Some(KeyCommand::Key { dir, name }) = args.command {

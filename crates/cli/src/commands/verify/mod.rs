@@ -17,6 +17,7 @@ pub(super) use self::verdicts::{Standing, Verdict};
 use super::Context;
 use crate::args::VerifyArgs;
 use crate::failure::{Code, Failure, Result};
+use crate::files::{read, text};
 use crate::output::Tone;
 
 /// Verifies a ledger and says how it stands. Exit code 0 when nothing that was asked fails or is left unchecked.
@@ -34,7 +35,7 @@ fn judge(context: &Context<'_>, args: &VerifyArgs, ledger: &Ledger) -> Result<Ex
     let key = Key::find(args, policy.as_ref(), ledger)?;
     let origin = key.verifier.name().to_owned();
     let known = [key.verifier];
-    let older = args.older.as_ref().map(|file| read(file)).transpose()?;
+    let older = args.older.as_ref().map(|file| text(file)).transpose()?;
     let audit = Audit {
         older: older.as_deref(),
         policy: policy.as_ref(),
@@ -151,12 +152,8 @@ impl Key {
 }
 
 pub(super) fn read_policy(file: &std::path::Path) -> Result<Policy> {
-    let bytes = std::fs::read(file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))?;
+    let bytes = read(file)?;
     Policy::from_bytes(&bytes).map_err(|e| Failure::input(format!("`{}`: {e}", file.display())))
-}
-
-fn read(file: &std::path::Path) -> Result<String> {
-    std::fs::read_to_string(file).map_err(|e| Failure::input(format!("cannot read `{}`: {e}", file.display())))
 }
 
 /// Below which entry the log says that contents were let go.
