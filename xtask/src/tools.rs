@@ -123,6 +123,7 @@ pub fn e2e(workspace: &Workspace) -> Result<Cargo, String> {
     // Nodes live in network namespaces of their own there.
     program("ip", "iproute2")?;
     program("git", "git")?;
+    program("curl", "curl")?;
     // Devices that keep keys: SoftHSM, and a TPM in software.
     program("softhsm2-util", "softhsm2")?;
     program("pkcs11-tool", "opensc")?;

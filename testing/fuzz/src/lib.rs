@@ -27,7 +27,7 @@ pub use manifest::manifest;
 pub use model::{digest, event, grant, id, person_id, resource_id, scope, selector, spiffe_id, target, trust_domain, ttl};
 pub use mutate::{Mutator, Random};
 pub use policy::policy_load;
-pub use svid::{WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
+pub use svid::{KEY, NOW, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
 pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
 
 /// One target.

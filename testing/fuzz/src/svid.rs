@@ -77,7 +77,8 @@ fn bundle() -> Bundle {
 
 /// A self-signed certificate and a public key; what they signed is in the corpus.
 const AUTHORITY: &[u8] = include_bytes!("authority.der");
-pub(crate) const KEY: &str = r#"{ "kid": "fuzz", "kty": "EC", "crv": "P-256",
+/// The public key of the JWTs in the corpus.
+pub const KEY: &str = r#"{ "kid": "fuzz", "kty": "EC", "crv": "P-256",
     "x": "fZTeuusHExNTV5w_EjlvHDp2sc8Todz4OJ925r9gsoc", "y": "OQklq_JCXPlNKE5ss3X-OrSY1zRQ7C_qRmUfaS6VYpM" }"#;
 /// The public key of the WIT-SVIDs in the corpus.
 pub const WIT_KEY: &str = r#"{ "kid": "fuzz-wit", "kty": "EC", "crv": "P-256",
@@ -89,4 +90,4 @@ const PERSON: &str = "user:alice@example.com";
 pub(crate) const ISSUER: &str = "https://issuer.example";
 const GATEWAY: &str = "spiffe://example.org/marque/gateway";
 /// An hour after the authority began.
-pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_795_476_919);
+pub const NOW: Timestamp = Timestamp::from_seconds(1_795_476_919);

@@ -23,11 +23,11 @@ pub fn ledger_policy(data: &[u8]) {
                 assert!(verdict.is_signed || policy.logs().is_empty(), "no log of the policy signed it");
             }
         }
-        Err(LedgerError::BadPolicy { line, .. }) => {
+        Err(error) => {
+            let line = if let LedgerError::BadPolicy { line, .. } = &error { *line } else { 0 };
             let lines = data.split(|byte| *byte == b'\n').count();
-            assert!((1..=lines).contains(&line), "line {line} of {lines}");
+            assert!((1..=lines).contains(&line), "line {line} of {lines}: {error}");
         }
-        Err(other) => assert!(matches!(other, LedgerError::BadPolicy { .. }), "{other}"),
     }
 }
 

@@ -2,16 +2,13 @@
 """A SPIFFE workload, with py-spiffe: fetches what the Workload API gives, and checks it with the bundles it gave.
 
 The endpoint is in SPIFFE_ENDPOINT_SOCKET. It imports nothing of Marque. It prints one JSON line {"client", "version",
-"ok", "seen"} and exits 0 or 1 (2: usage). With UPDATES it watches instead, until so many different X.509-SVIDs came; a
-line {"ready"} comes first.
+"ok", "seen"} and exits 0 or 1 (2: usage).
 
-    spiffe_client.py SPIFFE_ID [UPDATES SECONDS]
+    spiffe_client.py SPIFFE_ID
 """
 
 import json
 import sys
-import threading
-import time
 from importlib.metadata import version
 
 from cryptography.exceptions import InvalidSignature
@@ -94,24 +91,6 @@ def sources(identity):
     return "X509Source and JwtSource"
 
 
-def watch(identity, wanted, seconds):
-    """A rotation brings a new SVID on the stream without being asked (Workload API 4.3)."""
-    changed, serials, end = threading.Event(), set(), time.monotonic() + seconds
-    with X509Source(timeout_in_seconds=LIMIT_SECONDS) as source:
-        source.subscribe_for_updates(changed.set)
-        print(json.dumps({"ready": str(identity)}), flush=True)
-        while True:
-            changed.clear()
-            context = source.get_x509_context()
-            svid, bundle = context.default_svid, context.x509_bundle_set.get_bundle_for_trust_domain(identity.trust_domain)
-            need(svid.spiffe_id == identity, f"an update is of {svid.spiffe_id}")
-            need(any(issued_by(svid.cert_chain[-1], root) for root in bundle.x509_authorities), "no authority issued an update")
-            serials.add(svid.leaf.serial_number)
-            if len(serials) >= wanted:
-                return f"{len(serials)} X.509-SVIDs, the last with {len(bundle.x509_authorities)} authority"
-            need(changed.wait(max(0, end - time.monotonic())), f"{len(serials)} X.509-SVIDs within {seconds} s")
-
-
 def broken(token):
     """The token with one character of its signature changed; not the last, whose low bits may not count."""
     signed, _, signature = token.rpartition(".")
@@ -124,12 +103,12 @@ def fetch(identity):
 
 
 def main():
-    if len(sys.argv) not in (2, 4):
+    if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2
     try:
         identity = SpiffeId(sys.argv[1])
-        ok, seen = True, fetch(identity) if len(sys.argv) == 2 else watch(identity, int(sys.argv[2]), int(sys.argv[3]))
+        ok, seen = True, fetch(identity)
     except Exception as error:
         ok, seen = False, str(error) if isinstance(error, Unexpected) else f"{type(error).__name__}: {error}"
     print(json.dumps({"client": "spiffe-python", "version": version("spiffe"), "ok": ok, "seen": seen}, ensure_ascii=False))

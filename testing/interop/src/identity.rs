@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::fault::{Fault, Heard, Result, need};
-use crate::process::{Server, finish};
-use crate::python::said;
+use crate::process::Server;
+use crate::python::hear;
 use crate::world::{GO, GO_PEER, JAVA, World};
 
 /// go-spiffe fetches all that the Workload API gives; what it may not have, it does not get.
@@ -30,7 +30,7 @@ pub fn go_wit(world: &World) -> Result<Heard> {
 
 /// Two attested Go processes by mutual TLS: the right peer, and a wrong one refused.
 pub fn go_mtls(world: &World) -> Result<Heard> {
-    let (server, address) = go_server(world, "3")?;
+    let (server, address) = go_server(world, GO_PEER, "3")?;
     let dialled = hear(go_program(world, GO_PEER)?.args(["dial", &id(GO_PEER), &id(GO), &address, WRONG]))?;
     drop(server);
     Ok(dialled)
@@ -38,7 +38,7 @@ pub fn go_mtls(world: &World) -> Result<Heard> {
 
 /// A watcher sees what a rotation by command changes; and handshakes under load do not fail meanwhile.
 pub fn go_rotation(world: &World) -> Result<Heard> {
-    let (server, address) = go_server(world, "0")?;
+    let (server, address) = go_server(world, GO_PEER, "0")?;
     let mut watch = go_program(world, GO)?;
     // An authority that is activated replaces no SVID before its half life; a tainted one does at once.
     watch.args(["watch", &id(GO), "2", "60"]);
@@ -79,10 +79,7 @@ pub fn java(world: &World) -> Result<Heard> {
 
 /// An attested Java process and an attested Go one by mutual TLS.
 pub fn java_mtls(world: &World) -> Result<Heard> {
-    let mut serve = go_program(world, GO)?;
-    serve.args(["serve", &id(GO), &id(JAVA), "3"]);
-    let server = Server::start("go server", &mut serve, world.dir())?;
-    let address = ready(&server)?;
+    let (_server, address) = go_server(world, JAVA, "3")?;
     hear(java_program(world)?.args(["dial", &id(JAVA), &id(GO), &address, WRONG]))
 }
 
@@ -102,9 +99,9 @@ pub fn own_tests(world: &World) -> Result<Heard> {
     hear(&mut command)
 }
 
-fn go_server(world: &World, count: &str) -> Result<(Server, String)> {
+fn go_server(world: &World, client: &str, count: &str) -> Result<(Server, String)> {
     let mut serve = go_program(world, GO)?;
-    serve.args(["serve", &id(GO), &id(GO_PEER), count]);
+    serve.args(["serve", &id(GO), &id(client), count]);
     let server = Server::start("go server", &mut serve, world.dir())?;
     let address = ready(&server)?;
     Ok((server, address))
@@ -139,10 +136,6 @@ fn java_program(world: &World) -> Result<Command> {
 /// Where `cargo xtask interop` has built something.
 pub fn built(name: &str) -> Result<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).ok_or_else(|| Fault::new(format!("`{name}` does not name what was built")))
-}
-
-fn hear(command: &mut Command) -> Result<Heard> {
-    said(&finish(command, "")?)
 }
 
 fn id(name: &str) -> String {

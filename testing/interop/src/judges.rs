@@ -6,22 +6,21 @@ use std::process::Command;
 
 use crate::fault::{Fault, Heard, Result};
 use crate::identity::built;
-use crate::process::finish;
-use crate::python::said;
+use crate::python::hear;
 use crate::world::World;
 
 /// `golang.org/x/mod/sumdb/tlog` and `note`, with the content types that C2SP asks for.
 pub fn sumdb(world: &World) -> Result<Heard> {
     let (url, key) = served(world)?;
     let mut command = Command::new(built("MARQUE_GO_TLOG")?.join("tlog"));
-    said(&finish(command.arg("--content-types").args([&url, &key]), "")?)
+    hear(command.arg("--content-types").args([&url, &key]))
 }
 
 /// Tessera's fsck.
 pub fn tessera(world: &World) -> Result<Heard> {
     let (url, key) = served(world)?;
     let mut command = Command::new(built("MARQUE_GO_TESSERA")?.join("tessera"));
-    said(&finish(command.args([&url, &key]), "")?)
+    hear(command.args([&url, &key]))
 }
 
 /// The auditor's page, without a browser.
@@ -29,7 +28,7 @@ pub fn page(world: &World) -> Result<Heard> {
     let log = crate::tlog::copy(world)?;
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/auditor_check.mjs");
     let mut command = Command::new(built("MARQUE_NODE")?);
-    said(&finish(command.arg(client).arg(&log.dir).arg(&log.key), "")?)
+    hear(command.arg(client).arg(&log.dir).arg(&log.key))
 }
 
 fn served(world: &World) -> Result<(String, String)> {

@@ -1,9 +1,9 @@
 //! Clients that no one here wrote, against a server started here: the binary that `cargo xtask interop` runs.
 //!
 //! `marque-interop [AREA] [--json]` starts Marque and a tool server in a directory of its own, registers this program
-//! and the Python interpreter as agents, and then lets one judge after the other speak to it. Each says in a line what
-//! it saw; one that fails does not stop the others. The environment names the binary (`MARQUE_BIN`) and, for the
-//! Python clients, the interpreter (`MARQUE_PYTHON`).
+//! and the other clients as agents, and then lets one judge after the other speak to it. Each says in a line what
+//! it saw; one that fails does not stop the others. The environment names the binary (`MARQUE_BIN`), and what
+//! `cargo xtask interop` built or found for the clients (`MARQUE_PYTHON`, `MARQUE_GO_…`, `MARQUE_JAVA`, `MARQUE_NODE`).
 
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
@@ -55,7 +55,6 @@ const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "spiffe-rust-own-tests", version: "0.19", run: identity::own_tests },
     // The last one: it leaves more authorities than one, and others count on one.
     Judge { area: "identity", client: "spiffe-go-rotation", version: "2.8", run: identity::go_rotation },
-    // It changes the authority, which the tests above do not expect.
     Judge { area: "mcp", client: "mcp-python-modern", version: "2.3", run: mcp::modern },
     Judge { area: "mcp", client: "mcp-python-legacy", version: "2.3", run: mcp::legacy },
     Judge { area: "mcp", client: "mcp-server-time", version: "2026", run: mcp::server_time },

@@ -42,7 +42,7 @@ pub fn scitt(world: &World) -> Result<Heard> {
 }
 
 /// Runs a client and takes its one line.
-fn hear(command: &mut Command) -> Result<Heard> {
+pub fn hear(command: &mut Command) -> Result<Heard> {
     said(&finish(command, "")?)
 }
 

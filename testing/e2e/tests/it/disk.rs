@@ -17,8 +17,7 @@ use crate::world::{World, clean};
 #[test]
 fn a_full_disk_ends_the_server_and_loses_nothing() {
     let world = World::with_example();
-    let key = world.path("pinned-key");
-    std::fs::copy(world.state().join("ledger/verifier"), &key).unwrap();
+    let key = world.pinned_key();
     let mut acknowledged = Vec::new();
     // In blocks of 512 bytes: the log, or its views, will not fit.
     for (blocks, prelude) in [(700, IGNORED), (5_000, IGNORED), (8_000, KILLED)] {
@@ -44,9 +43,7 @@ fn a_full_disk_ends_the_server_and_loses_nothing() {
 
         let mut server = world.serve();
         world.verified(&key);
-        let kept = world.tasks_in_ledger();
-        let lost: Vec<_> = acknowledged.iter().filter(|task| !kept.contains(*task)).collect();
-        assert!(lost.is_empty(), "{context}: the ledger lost {lost:?}");
+        world.keeps(&acknowledged, &context);
         world.run(&["task", "start", "--as", "agent/researcher", "--purpose", "there is room again"]).must(0, &[]);
         assert!(server.stop().success(), "{context}: {}", world.log_text());
     }

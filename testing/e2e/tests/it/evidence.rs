@@ -14,8 +14,7 @@ const STRANGER: &str = "ledger.example/log+7cc83a9d+AYqI4910CfGV/VLbLTy6XXLKZwm/
 /// A world with a task, the log's key put aside, and the index of the task's entry.
 fn with_task() -> (World, String, String, u64) {
     let world = World::with_example();
-    let key = world.path("pinned-key");
-    std::fs::copy(world.state().join("ledger/verifier"), &key).unwrap();
+    let key = world.pinned_key();
     let task = world.json(&["task", "start", "--as", "agent/researcher", "--purpose", PURPOSE]);
     let index = world.entries() - 1;
     (world, key, task["id"].as_str().unwrap().to_owned(), index)

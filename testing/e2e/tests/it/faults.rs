@@ -35,7 +35,7 @@ const WRITE: Fault = Fault { call: "pwrite", files: LOG, error: ENOSPC, after: 0
 #[test]
 fn a_disk_that_fails_stops_the_server_is_not_tried_again_and_loses_nothing() {
     let world = World::with_example();
-    let (disk, key) = (Disk::new(&world), pinned_key(&world));
+    let (disk, key) = (Disk::new(&world), world.pinned_key());
     let mut acknowledged = BTreeSet::new();
     let head = Fault { call: "fsync", files: "/ledger/.head", ..SYNC };
     let tiles = Fault { call: "syncfs", files: "/ledger/", ..SYNC };
@@ -63,7 +63,7 @@ fn a_disk_that_fails_stops_the_server_is_not_tried_again_and_loses_nothing() {
 
         let mut server = world.serve();
         world.verified(&key);
-        keeps(&world, &acknowledged, &format!("{fault:?}"));
+        world.keeps(&acknowledged, &format!("{fault:?}"));
         world.run(&["task", "start", "--as", "agent/researcher", "--purpose", "the disk is well again"]).must(0, &[]);
         assert!(server.stop().success(), "{fault:?}: {}", world.log_text());
     }
@@ -75,7 +75,7 @@ fn a_disk_that_fails_stops_the_server_is_not_tried_again_and_loses_nothing() {
 #[test]
 fn what_a_failed_sync_has_forgotten_is_written_again_before_anything_follows_it() {
     let world = World::with_example();
-    let (mut disk, key) = (Disk::new(&world), pinned_key(&world));
+    let (mut disk, key) = (Disk::new(&world), world.pinned_key());
     let on_disk = disk.with_shadow(&world);
     let callers = Callers::default();
     let mut server = world.try_serve(disk.under(&world, Fault { after: 10, ..SYNC }));
@@ -100,14 +100,14 @@ fn what_a_failed_sync_has_forgotten_is_written_again_before_anything_follows_it(
     copy(&on_disk, &world.state().join("log"));
     let mut server = world.serve();
     world.verified(&key);
-    keeps(&world, &acknowledged, "after the loss of power");
+    world.keeps(&acknowledged, "after the loss of power");
     assert!(server.stop().success());
 }
 
 #[test]
 fn a_rotten_bit_in_a_published_file_is_found_and_the_log_does_not_fork() {
     let world = World::with_example();
-    let key = pinned_key(&world);
+    let key = world.pinned_key();
     let mut server = world.serve();
     let callers = Callers::default();
     callers.load(&world.state(), || assert!(until(PATIENCE, || callers.acknowledged().len() >= 300)));
@@ -153,7 +153,7 @@ fn a_rotten_bit_in_a_published_file_is_found_and_the_log_does_not_fork() {
 #[test]
 fn of_servers_that_start_at_once_one_serves() {
     let world = World::with_example();
-    let key = pinned_key(&world);
+    let key = world.pinned_key();
     let log = |n: usize| world.dir().join(format!("serve{n}.log"));
     let mut servers: Vec<Running> = (0..6).map(|n| Running::start(world.serve_command(), &log(n))).collect();
     let ready: Vec<bool> = servers.iter().map(|server| server.line().is_some()).collect();
@@ -265,20 +265,6 @@ impl Callers {
             }
         }
     }
-}
-
-/// What the first server signed with, kept by someone who does not trust the directory.
-fn pinned_key(world: &World) -> String {
-    let key = world.path("pinned-key");
-    std::fs::copy(world.state().join("ledger/verifier"), &key).unwrap();
-    key
-}
-
-#[track_caller]
-fn keeps(world: &World, acknowledged: &BTreeSet<String>, context: &str) {
-    let kept = world.tasks_in_ledger();
-    let lost: Vec<_> = acknowledged.difference(&kept).collect();
-    assert!(lost.is_empty(), "{context}: the ledger lost {lost:?}");
 }
 
 /// Copies the segments in a folder.

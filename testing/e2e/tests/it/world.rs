@@ -124,6 +124,21 @@ impl World {
         note.lines().nth(1).map_or(0, |size| size.parse().unwrap())
     }
 
+    /// What the first server signed with, kept by someone who does not trust the directory.
+    pub fn pinned_key(&self) -> String {
+        let key = self.path("pinned-key");
+        std::fs::copy(self.state().join("ledger/verifier"), &key).unwrap();
+        key
+    }
+
+    /// The published ledger has all of these tasks.
+    #[track_caller]
+    pub fn keeps<'a>(&self, tasks: impl IntoIterator<Item = &'a String>, context: &str) {
+        let kept = self.tasks_in_ledger();
+        let lost: Vec<_> = tasks.into_iter().filter(|task| !kept.contains(*task)).collect();
+        assert!(lost.is_empty(), "{context}: the ledger lost {lost:?}");
+    }
+
     /// The tasks that were started, as the published ledger's own files say.
     pub fn tasks_in_ledger(&self) -> BTreeSet<String> {
         let mut tasks = BTreeSet::new();

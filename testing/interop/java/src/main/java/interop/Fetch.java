@@ -80,19 +80,6 @@ final class Fetch {
         return all + " JWT-SVID, valid by API and offline; 4 refusals as specified";
     }
 
-    /** Every call of a process that no identity fits. */
-    static String denied() throws Exception {
-        List<String> why = new ArrayList<>();
-        try (WorkloadApiClient client = DefaultWorkloadApiClient.newClient()) {
-            why.add(refused(client::fetchX509Context, "PERMISSION_DENIED", "fetchX509Context"));
-            why.add(refused(client::fetchX509Bundles, "PERMISSION_DENIED", "fetchX509Bundles"));
-            why.add(refused(client::fetchJwtBundles, "PERMISSION_DENIED", "fetchJwtBundles"));
-            why.add(refused(() -> client.fetchJwtSvid(AUDIENCE), "PERMISSION_DENIED", "fetchJwtSvid"));
-            why.add(refused(() -> client.validateJwtSvid("garbage", AUDIENCE), "PERMISSION_DENIED", "validateJwtSvid"));
-        }
-        return why.size() + " calls refused: " + why.get(0);
-    }
-
     /** The error that a call must end with. */
     private static String refused(Call call, String code, String what) {
         try {

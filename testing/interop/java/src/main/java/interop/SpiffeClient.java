@@ -15,8 +15,6 @@ import java.util.regex.Pattern;
  *
  * <pre>
  * java -jar spiffe-java.jar fetch ID                  X.509- and JWT-SVIDs and bundles, validated by API and offline
- * java -jar spiffe-java.jar denied                    no identity fits this process: PERMISSION_DENIED, for every call
- * java -jar spiffe-java.jar watch ID UPDATES SECONDS  so many different SVIDs within the time
  * java -jar spiffe-java.jar dial ID PEER ADDRESS WRONG
  *                                                     mutual TLS with PEER, which answers a line with the ID it saw;
  *                                                     WRONG in its place is refused
@@ -55,9 +53,6 @@ public final class SpiffeClient {
         String mode = given.length + (given.length == 0 ? "" : given[0]);
         return switch (mode) {
             case "2fetch" -> () -> Fetch.all(SpiffeId.parse(given[1]));
-            case "1denied" -> Fetch::denied;
-            case "4watch" -> () ->
-                    Watch.rotations(SpiffeId.parse(given[1]), Integer.parseInt(given[2]), Integer.parseInt(given[3]));
             case "5dial" -> () ->
                     MutualTls.dial(SpiffeId.parse(given[1]), SpiffeId.parse(given[2]), given[3], SpiffeId.parse(given[4]));
             default -> null;
