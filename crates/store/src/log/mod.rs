@@ -7,6 +7,7 @@
 mod batch;
 #[cfg(test)]
 mod crash_tests;
+mod pace;
 mod segments;
 mod writer;
 

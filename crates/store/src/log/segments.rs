@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::{self, ALIGN};
+use super::pace::Pace;
 use super::{MAX_ENTRY, MAX_PRIVATE, SEGMENT_BYTES};
 use crate::StoreError;
 use crate::dir::{make_private_dir, private_file, sync_dir};
@@ -27,6 +28,8 @@ struct Inner {
     end: u64,
     /// The first entry that the live segments may hold.
     first: u64,
+    /// Files that were segments and wait to be ones again.
+    ready: Vec<PathBuf>,
     spares: u64,
 }
 
@@ -113,28 +116,30 @@ impl Segments {
         Some(Tail { segment, offset })
     }
 
-    /// Makes a file ready to become a segment: an old one, or a new one full of zeros.
-    pub(super) fn prepare(&self) -> Result<PathBuf> {
+    /// A file that is ready to become a segment: an old one, or a new one full of zeros. Nothing once the log has ended.
+    pub(super) fn prepare(&self, pace: &Pace) -> Result<Option<PathBuf>> {
         let name = {
             let mut inner = self.lock();
-            inner.spares = inner.spares.saturating_add(1);
-            self.dir.join(format!("spare-{}", inner.spares))
+            if let Some(ready) = inner.ready.pop() {
+                return Ok(Some(ready));
+            }
+            inner.spare(&self.dir)
         };
-        if name.exists() {
-            return Ok(name);
-        }
         let unready = name.with_extension("unready");
         let mut file =
             private_file().create(true).truncate(true).write(true).open(&unready).map_err(StoreError::io("create", &unready))?;
-        let zeros = vec![0; 512 << 10];
-        for _ in 0..SEGMENT_BYTES / zeros.len() as u64 {
+        let zeros = vec![0; PIECE as usize];
+        for piece in 0..SEGMENT_BYTES / PIECE {
+            if !pace.wait(piece * PIECE) {
+                return Ok(None);
+            }
             file.write_all(&zeros).map_err(StoreError::io("preallocate", &name))?;
             // Bit by bit: the log's own syncs would wait for a large one.
             file.sync_data().map_err(StoreError::io("preallocate", &name))?;
         }
         file.sync_all().map_err(StoreError::io("sync", &name))?;
         std::fs::rename(&unready, &name).map_err(StoreError::io("rename to", &name))?;
-        Ok(name)
+        Ok(Some(name))
     }
 
     /// Makes a prepared file the segment that begins at entry `first`.
@@ -202,14 +207,15 @@ impl Segments {
                 inner.live.pop_front();
                 inner.batches.retain(|p| !Arc::ptr_eq(&p.segment, &oldest));
                 inner.first = behind;
-                (oldest, inner.spares.saturating_add(1))
+                (oldest, (inner.ready.len() < MOST_READY).then(|| inner.spare(&self.dir)))
             };
-            // One file waits for its next use; its old batches have lower indices and are never taken for new ones.
-            let next = self.dir.join(format!("spare-{spare}"));
-            if next.exists() {
-                std::fs::remove_file(&old.path).map_err(StoreError::io("remove", &old.path))?;
-            } else {
-                std::fs::rename(&old.path, &next).map_err(StoreError::io("rename to", &next))?;
+            // Its old batches have lower indices and are never taken for new ones.
+            match spare {
+                Some(spare) => {
+                    std::fs::rename(&old.path, &spare).map_err(StoreError::io("rename to", &spare))?;
+                    self.lock().ready.push(spare);
+                }
+                None => std::fs::remove_file(&old.path).map_err(StoreError::io("remove", &old.path))?,
             }
         }
     }
@@ -220,6 +226,12 @@ impl Segments {
 }
 
 impl Inner {
+    /// A new name for a file that is no segment.
+    fn spare(&mut self, dir: &Path) -> PathBuf {
+        self.spares = self.spares.saturating_add(1);
+        dir.join(format!("spare-{}", self.spares))
+    }
+
     /// Takes in one segment found at start, and says how it ends: only the end of the last one is settled.
     fn take(&mut self, path: PathBuf) -> Result<Ending> {
         let segment = Arc::new(open(&path)?);
@@ -320,3 +332,8 @@ fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     }
     Ok(found)
 }
+
+/// How much of a new file is written at a time.
+pub(super) const PIECE: u64 = 512 << 10;
+/// As many old files are kept at most: a busy log is retired once a second, and fills some segments in one.
+const MOST_READY: usize = 4;

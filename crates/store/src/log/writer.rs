@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use tokio::sync::{oneshot, watch};
 
 use super::batch;
+use super::pace::Pace;
 use super::segments::{Segments, Tail};
 use super::{MAX_APPEND, SEGMENT_BYTES};
 use crate::error::{Result, describe};
@@ -25,6 +26,7 @@ pub(super) struct Writer {
     stopped: Arc<OnceLock<String>>,
     spares: mpsc::Receiver<Result<PathBuf>>,
     preparer: std::thread::JoinHandle<()>,
+    pace: Arc<Pace>,
     tail: Option<Tail>,
     buffer: Vec<u8>,
 }
@@ -39,12 +41,15 @@ impl Writer {
         // A rendezvous channel: while one prepared file waits to be taken, no other is made.
         let (give, spares) = mpsc::sync_channel(0);
         let tail = segments.tail();
-        let preparer = Arc::clone(&segments);
+        let pace = Arc::new(Pace::default());
+        pace.filled(tail.as_ref().map_or(u64::MAX, |tail| tail.offset));
+        let (from, at) = (Arc::clone(&segments), Arc::clone(&pace));
         let preparer = std::thread::Builder::new()
             .name("log-prepare".into())
-            .spawn(move || while give.send(preparer.prepare()).is_ok() {})
+            .spawn(move || while from.prepare(&at).transpose().is_some_and(|spare| give.send(spare).is_ok()) {})
             .map_err(|source| crate::StoreError::Io { what: "start a thread for", path: PathBuf::from("log"), source })?;
-        Ok(Self { segments, queue, durable, stopped, spares, preparer, tail, buffer: Vec::new() })
+        pace.preparer(preparer.thread());
+        Ok(Self { segments, queue, durable, stopped, spares, preparer, pace, tail, buffer: Vec::new() })
     }
 
     pub(super) fn run(mut self) {
@@ -64,6 +69,7 @@ impl Writer {
         }
         // The preparer must not write to a file that the next opening takes for its own.
         drop(self.spares);
+        self.pace.end();
         let _ = self.preparer.join();
     }
 
@@ -96,6 +102,7 @@ impl Writer {
         tail.segment.write(&self.buffer, tail.offset)?;
         self.segments.wrote(&tail, first, count, self.buffer.len());
         tail.offset = tail.offset.saturating_add(self.buffer.len() as u64);
+        self.pace.filled(tail.offset);
         self.tail = Some(tail);
         self.durable.send_replace(first.saturating_add(u64::from(count)));
         Ok(())
@@ -103,6 +110,7 @@ impl Writer {
 
     fn next_segment(&self, first: u64) -> Result<Tail> {
         let ended = |_| crate::StoreError::Stopped { why: "no segment is being prepared".into() };
+        self.pace.filled(u64::MAX);
         let spare = self.spares.recv().map_err(ended)??;
         self.segments.begin(&spare, first)
     }

@@ -99,8 +99,13 @@ impl Views {
                 continue;
             };
             let opened = self.opened(&entries)?;
-            self.index.feed(opened.iter().filter(|(i, _)| *i >= index).map(|(i, event)| (*i, event)), covered)?;
-            project(&mut db, opened.iter().filter(|(i, _)| *i >= tables), covered)?;
+            let feed = || self.index.feed(opened.iter().filter(|(i, _)| *i >= index).map(|(i, event)| (*i, event)), covered);
+            // Each says for itself how far it covers, and neither looks at the other.
+            std::thread::scope(|scope| {
+                let fed = (opened.len() >= MANY).then(|| scope.spawn(feed));
+                project(&mut db, opened.iter().filter(|(i, _)| *i >= tables), covered)?;
+                fed.map_or_else(feed, |thread| thread.join().unwrap_or_else(|_| Err(ended())))
+            })?;
         }
     }
 
@@ -119,7 +124,6 @@ impl Views {
         let parts: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
             let parts = entries.chunks(entries.len().div_ceil(threads));
             let running: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().map(open).collect())).collect();
-            let ended = || StoreError::Damaged { what: "a thread that opened entries has ended".into() };
             running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(ended()))).collect()
         });
         let mut all = Vec::with_capacity(entries.len());
@@ -217,6 +221,10 @@ impl Views {
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn ended() -> StoreError {
+    StoreError::Damaged { what: "a thread that took entries in has ended".into() }
 }
 
 /// As many threads open entries at most, and from so many entries on.
