@@ -3,98 +3,29 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use marque_core::Digest;
-use marque_core::attestation::{Attestation, Instance, Selector};
+use marque_core::attestation::{Attestation, Instance};
 use marque_core::event::{Body, By};
 use marque_core::id::{InstanceId, LeaseId, TaskId};
 use marque_core::identity::Identity;
 use marque_core::lease::CredentialClass;
-use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
-use serde::{Deserialize, Serialize};
 
-use crate::caller::Caller;
+use crate::attestors::{Attestor as _, Launch};
 use crate::error::{EngineError, Result};
-use crate::observe::{descends_from, start_time};
+use crate::observe::start_time;
 use crate::open::Engine;
 use crate::serving::Identified;
-
-/// A launch: what a person started under an identity and a task, and the process that all of it hangs from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launch {
-    /// The identity.
-    pub identity: SpiffeId,
-    /// The task.
-    pub task: TaskId,
-    /// The launcher's process.
-    pub pid: u32,
-    /// The launcher's start time, which with the pid names one process for good.
-    pub started: u64,
-    /// What is known of every process of this launch besides what is seen of it.
-    pub selectors: BTreeSet<Selector>,
-}
-
-/// What a launcher tells of what it starts.
-///
-/// The launcher measures, and the server takes its word: it is a person's own process, and the agent is not started yet.
-/// A measured file can still be changed before the agent reads it, by whoever may write it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// The launcher's user, as the kernel named it.
-    pub uid: Option<u32>,
-    /// SHA-256 of the command and its arguments, joined by NUL.
-    pub argv: Option<Digest>,
-    /// SHA-256 of each file that was measured: a model, a prompt pack.
-    pub artifacts: BTreeSet<Digest>,
-}
-
-impl Launch {
-    /// The launch with what its launcher told of it.
-    pub fn told(mut self, told: &Told) -> Result<Self> {
-        if told.artifacts.len() > MAX_ARTIFACTS {
-            return Err(EngineError::Invalid(format!("a launch has at most {MAX_ARTIFACTS} artifacts")));
-        }
-        let hex = |digest: &Digest| hex::encode(digest.as_bytes());
-        let uid = told.uid.map(|uid| ("launcher_uid", uid.to_string()));
-        let argv = told.argv.as_ref().map(|digest| ("argv_sha256", hex(digest)));
-        let artifacts = told.artifacts.iter().map(|digest| ("artifact_sha256", hex(digest)));
-        for (key, value) in uid.into_iter().chain(argv).chain(artifacts) {
-            self.selectors.insert(Selector::new("launched", key, value)?);
-        }
-        Ok(self)
-    }
-
-    /// Whether the launcher started a process, at any depth, and is still the process it was.
-    pub fn holds(&self, pid: u32) -> bool {
-        descends_from(pid, self.pid) && start_time(self.pid).ok() == Some(self.started)
-    }
-}
 
 /// What was seen of a process that connected.
 #[derive(Clone, Debug)]
 pub struct Observed(pub Attestation);
 
 impl Engine {
-    /// Checks that a person may launch an identity under a task.
-    pub fn launch(&self, by: &Caller, identity: &SpiffeId, task: TaskId, pid: u32) -> Result<Launch> {
-        by.person()?;
-        let now = self.now();
-        let state = self.state();
-        let running = state.check_task(task, now)?;
-        if running.actor != *identity {
-            return Err(EngineError::Invalid(format!("task `{task}` is for `{}`, not for `{identity}`", running.actor)));
-        }
-        let started = start_time(pid).map_err(|source| EngineError::Read { what: format!("process {pid}"), source })?;
-        let named = Selector::new("launched", "identity", identity.short())?;
-        let selectors = BTreeSet::from([named, Selector::new("launched", "task", task)?]);
-        Ok(Launch { identity: identity.clone(), task, pid, started, selectors })
-    }
-
     /// Looks at a process: at once where its executable is known, else off the threads that serve, for that is hashed then.
     pub async fn look(self: &Arc<Self>, pid: u32) -> Result<Observed> {
         match self.observer.glance(pid)? {
             Some(seen) => Ok(Observed(seen)),
-            None => self.off(move |engine| engine.observer.look(pid)).await.map(Observed),
+            None => self.off(move |engine| engine.observer.attest(pid, engine.now())).await.map(Observed),
         }
     }
 
@@ -116,11 +47,7 @@ impl Engine {
     pub async fn attest_all(&self, observed: Observed, launch: Option<&Launch>) -> Result<Vec<Instance>> {
         let mut attestation = observed.0;
         if let Some(launch) = launch {
-            if !launch.holds(attestation.pid) {
-                return Err(EngineError::Forbidden(format!("process {} was not started by this launch", attestation.pid)));
-            }
-            attestation.method = "launched".into();
-            attestation.selectors.extend(launch.selectors.iter().cloned());
+            attestation = self.noted(Launch::NAME, launch.attest(attestation, self.now())).await?;
         }
         self.attest_seen(attestation, launch).await
     }
@@ -316,6 +243,3 @@ fn identify<'a>(state: &'a State, attestation: &Attestation, launch: Option<&Lau
     }
     Err(EngineError::Ambiguous(found.iter().map(|i| format!("`{}`", i.id)).collect::<Vec<_>>().join(", ")))
 }
-
-/// More files than a launch has models and prompt packs.
-const MAX_ARTIFACTS: usize = 64;

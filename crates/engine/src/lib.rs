@@ -8,6 +8,7 @@ mod access;
 mod apply;
 mod artifacts;
 mod attest;
+mod attestors;
 mod authorities;
 mod authorize;
 mod caller;
@@ -24,7 +25,6 @@ mod issue;
 mod keys;
 mod nodes;
 mod observe;
-mod oidc;
 mod open;
 mod passage;
 mod query;
@@ -43,7 +43,8 @@ mod witness;
 
 pub use apply::{Applied, Change, ChangeKind};
 pub use artifacts::{ArtifactRequest, Attested};
-pub use attest::{Launch, Observed, Told};
+pub use attest::Observed;
+pub use attestors::{Attestor, Launch, Told, TrustedIssuer};
 pub use authorities::{AuthorityVerb, AuthorityView};
 pub use authorize::{ActionRequest, Permit, Verdict};
 pub use caller::{Caller, Workload, certificate_thumbprint};
@@ -57,7 +58,6 @@ pub use followers::{Batch, Export, ExportFormat, ExportStatus, Follower, Framing
 pub use issue::{HeldWit, IssuedWit, IssuedX509, ValidatedJwt};
 pub use nodes::{NodePeer, NodeProof, NodeToken, NodeView};
 pub use observe::{Connections, Observer, observe, parent_of, shares_pids, start_time};
-pub use oidc::TrustedIssuer;
 pub use open::{Engine, Options};
 pub use passage::Passage;
 pub use query::{

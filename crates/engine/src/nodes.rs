@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use marque_core::attestation::Selector;
+use marque_core::attestation::{Attestation, Selector};
 use marque_core::event::{Body, By};
 use marque_core::id::InstanceId;
 use marque_core::lease::CredentialClass;
@@ -17,6 +17,7 @@ use marque_svid::{BundleSet, SecretText, X509Request, X509Svid, verify_x509_svid
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::attestors::{Attestor as _, Certificates, JoinTokens, ShownCertificate, ShownToken};
 use crate::caller::Caller;
 use crate::digest::sha256;
 use crate::error::{EngineError, Result};
@@ -161,14 +162,11 @@ impl Engine {
     /// Admits a node and gives it its X.509-SVID. Copies that a node of the same name attested before have ended.
     pub async fn join_node(&self, name: &NodeName, proof: &NodeProof) -> Result<X509Svid> {
         let now = self.now();
-        let admitted = self.admitted(name, proof, now);
-        let (how, selectors) = match admitted {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                self.note_refusal(name, &error).await?;
-                return Err(error);
-            }
+        let (how, attestor) = match proof {
+            NodeProof::Token(_) => (Admission::JoinToken, JoinTokens::NAME),
+            NodeProof::Certificate { .. } => (Admission::X509Pop, Certificates::NAME),
         };
+        let selectors = self.noted(attestor, self.admitted(name, proof, now)).await?.selectors;
         let svid = self.node_svid(name)?;
         let joined = joined(name, how, selectors, &svid);
         let ended = self
@@ -176,7 +174,7 @@ impl Engine {
                 not_banned(state, name)?;
                 if let NodeProof::Token(token) = proof {
                     // Again, inside the critical section: of two that show it at once one is admitted.
-                    redeemed(state, name, token, cx.now)?;
+                    JoinTokens(state).attest(ShownToken { name, token }, cx.now)?;
                 }
                 let ended = instances_on(state, name);
                 let mut bodies: Vec<Body> = ended.iter().map(|id| Body::InstanceEnded { instance: *id }).collect();
@@ -280,39 +278,19 @@ impl Engine {
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    fn admitted(&self, name: &NodeName, proof: &NodeProof, now: Timestamp) -> Result<(Admission, BTreeSet<Selector>)> {
+    fn admitted(&self, name: &NodeName, proof: &NodeProof, now: Timestamp) -> Result<Attestation> {
         not_banned(&self.state(), name)?;
         match proof {
-            NodeProof::Token(token) => Ok((Admission::JoinToken, redeemed(&self.state(), name, token, now)?)),
+            NodeProof::Token(token) => JoinTokens(&self.state()).attest(ShownToken { name, token }, now),
             NodeProof::Certificate { chain, challenge, answer } => {
                 let refused = |why: &str| EngineError::Unauthenticated(why.to_owned());
-                let verifier = self.options.node_roots.as_ref().ok_or_else(|| refused("no CA is configured for nodes"))?;
+                let roots = self.options.node_roots.as_ref().ok_or_else(|| refused("no CA is configured for nodes"))?;
                 if !self.nodes.take(challenge) {
                     return Err(refused("the challenge is not one of ours, or was answered before"));
                 }
-                let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
-                let proved = verifier.verify(&chain, challenge.clone(), answer, now)?;
-                let named = Selector::new("x509pop", "subject", format_args!("cn:{name}"))?;
-                if !proved.selectors.contains(&named) {
-                    return Err(refused("the certificate's common name is not the node's"));
-                }
-                Ok((Admission::X509Pop, proved.selectors))
+                Certificates(roots).attest(ShownCertificate { name, chain, challenge, answer }, now)
             }
         }
-    }
-
-    /// Records, once a minute, that someone was refused who wanted to be a node.
-    async fn note_refusal(&self, name: &NodeName, error: &EngineError) -> Result<()> {
-        tracing::warn!(node = %name, "a node was refused: {}", error.chain());
-        // Without the name, which the one who asks may choose anew each time.
-        let why = match error {
-            EngineError::Dead(_) => "a banned node wants to join".to_owned(),
-            other => format!("a node was refused: {other}"),
-        };
-        if self.refusals.is_new(&why, self.now()) {
-            self.commit(By::System, |_, _| Ok(((), vec![Body::AttestationRefused { why }]))).await?;
-        }
-        Ok(())
     }
 
     fn node_svid(&self, name: &NodeName) -> Result<X509Svid> {
@@ -338,15 +316,6 @@ fn not_banned(state: &State, name: &NodeName) -> Result<()> {
         Some(node) if node.banned.is_some() => Err(marque_core::state::Dead::Banned(name.clone()).into()),
         _ => Ok(()),
     }
-}
-
-/// What a join token that admits says of its node: `join_token:id:…`.
-fn redeemed(state: &State, name: &NodeName, token: &SecretText, now: Timestamp) -> Result<BTreeSet<Selector>> {
-    let refused = || EngineError::Unauthenticated("the join token is not this node's, was used before or has expired".into());
-    let made = state.nodes.get(name).and_then(|node| node.token.as_ref()).filter(|made| now < made.expires);
-    // It has 256 random bits, so comparing digests gives nothing away.
-    let made = made.filter(|made| made.digest == sha256(token.danger_expose().as_bytes())).ok_or_else(refused)?;
-    Ok(BTreeSet::from([Selector::new("join_token", "id", made.digest.short())?]))
 }
 
 fn joined(name: &NodeName, how: Admission, selectors: BTreeSet<Selector>, svid: &X509Svid) -> Body {

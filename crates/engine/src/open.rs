@@ -34,7 +34,7 @@ use crate::followers::Register;
 use crate::keys;
 use crate::nodes::Nodes;
 use crate::observe::Observer;
-use crate::oidc::Issuers;
+use crate::attestors::Issuers;
 use crate::refusals::Refusals;
 use crate::retention::Retention;
 use crate::seal::open_dir;

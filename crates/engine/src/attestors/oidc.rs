@@ -1,4 +1,4 @@
-//! Attestation by another issuer's token: a CI job or a pod proves what it is by a token that its platform gave it, and
+//! `oidc`: another issuer's token. A CI job or a pod proves what it is by a token that its platform gave it, and
 //! no agent of ours runs beside it (SPIFFE-less bootstrap; RFC 8693 at the token endpoint).
 
 use std::collections::BTreeMap;
@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use marque_core::attestation::{Attestation, Instance};
-use marque_core::time::Ttl;
+use marque_core::time::{Timestamp, Ttl};
 use marque_svid::oidc::{Discovery, IssuerKeys, IssuerUrl, OidcVerifier, selectors};
 
+use super::Attestor;
 use crate::attest::Observed;
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
@@ -54,30 +55,39 @@ impl Engine {
     /// The instance that a token of a trusted issuer attests. Each token is an instance of its own, which ends with the
     /// token: two jobs, or two steps with a token each, never share one.
     pub async fn attest_token(&self, token: &str) -> Result<Instance> {
-        let now = self.now();
-        let verified = {
+        let said = {
             let issuers = self.issuers.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let mut last = EngineError::Unauthenticated("no issuer of such tokens is trusted here".into());
-            let mut verified = None;
-            for verifier in issuers.0.values() {
-                match verifier.verify(token, now) {
-                    Ok(good) => verified = Some(good),
-                    Err(marque_svid::SvidError::Issuer(_)) => {}
-                    Err(error) => last = error.into(),
-                }
-            }
-            verified.ok_or(last)?
+            issuers.attest(token, self.now())
         };
-        let until = verified.expires.min(now.plus(LONGEST));
-        let seen = Attestation {
-            method: "oidc".into(),
+        let seen = self.noted(Issuers::NAME, said).await?;
+        self.attest(Observed(seen), None).await
+    }
+}
+
+impl Attestor for Issuers {
+    const NAME: &'static str = "oidc";
+    type Evidence<'a> = &'a str;
+
+    /// `oidc:iss:…` and a selector for each claim, until the token ends.
+    fn attest(&self, token: &str, now: Timestamp) -> Result<Attestation> {
+        let mut last = EngineError::Unauthenticated("no issuer of such tokens is trusted here".into());
+        let mut verified = None;
+        for verifier in self.0.values() {
+            match verifier.verify(token, now) {
+                Ok(good) => verified = Some(good),
+                Err(marque_svid::SvidError::Issuer(_)) => {}
+                Err(error) => last = error.into(),
+            }
+        }
+        let verified = verified.ok_or(last)?;
+        Ok(Attestation {
+            method: Self::NAME.into(),
             pid: 0,
             started: digest_number(&verified.digest),
             selectors: selectors(&verified)?,
-            until: Some(until),
+            until: Some(verified.expires.min(now.plus(LONGEST))),
             node: None,
-        };
-        self.attest(Observed(seen), None).await
+        })
     }
 }
 
