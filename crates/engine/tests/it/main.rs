@@ -11,6 +11,8 @@ mod authorize;
 #[cfg(test)]
 mod brokered;
 #[cfg(test)]
+mod busy;
+#[cfg(test)]
 mod erase;
 #[cfg(test)]
 mod exchange;
@@ -44,6 +46,8 @@ mod receipts;
 mod regressions;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
