@@ -25,6 +25,8 @@ mod followers;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod joining;
+#[cfg(test)]
 mod lineage;
 #[cfg(test)]
 mod manifest;
