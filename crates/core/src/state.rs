@@ -3,6 +3,11 @@
 //! INVARIANT (I6 the ledger is the history): [`State::apply`] is the only way in, it is pure, and replaying the log
 //! from its first event gives the same state again.
 
+mod check;
+mod lineage;
+
+pub use check::Dead;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attestation::{Attestation, Instance, Selector};
@@ -58,29 +63,6 @@ pub struct State {
     pub epoch: Epoch,
     /// Where to look in `identities` and `instances`; kept by [`State::apply`] alone.
     lookup: Lookup,
-}
-
-/// Why something no longer counts.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Dead {
-    /// Revoked itself, or something that it hangs from was.
-    #[error("`{0}` was revoked")]
-    Revoked(Target),
-    /// Not known here, or forgotten after it ended.
-    #[error("`{0}` is not known or has ended")]
-    Unknown(String),
-    /// Its time is over.
-    #[error("`{0}` has expired")]
-    Expired(String),
-    /// The identity is not active.
-    #[error("`{0}` is {1}")]
-    NotActive(SpiffeId, Lifecycle),
-    /// The node was banned.
-    #[error("node `{0}` is banned")]
-    Banned(NodeName),
-    /// The identity is not for the host on which it was attested.
-    #[error("`{0}` is not for {1}")]
-    NotThere(SpiffeId, String),
 }
 
 impl State {
@@ -243,154 +225,6 @@ impl State {
     /// The instances of the process of an attestation that have not ended, revoked ones too.
     pub fn instances_of(&self, seen: &Attestation) -> impl Iterator<Item = &Instance> {
         self.lookup.instances_of(seen).filter_map(|id| self.instances.get(id))
-    }
-
-    /// Whether a credential still counts at `now`, with its task, its instance and its identity, and with whoever has it.
-    pub fn check_lease(&self, id: LeaseId, now: Timestamp) -> Result<&Lease, Dead> {
-        let lease = self.leases.get(&id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
-        if now >= lease.expires {
-            return Err(Dead::Expired(id.to_string()));
-        }
-        self.not_revoked(Target::Lease(id), lease.epoch)?;
-        self.check_instance(lease.instance)?;
-        if let Some(holder) = lease.holder {
-            self.check_instance(holder)?;
-        }
-        self.check_identity(&lease.identity, lease.epoch)?;
-        if let Some(task) = lease.task {
-            self.check_task(task, now)?;
-        }
-        Ok(lease)
-    }
-
-    /// Whether a running copy still counts.
-    pub fn check_instance(&self, id: InstanceId) -> Result<&Instance, Dead> {
-        let instance = self.instances.get(&id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
-        self.not_revoked(Target::Instance(id), instance.epoch)?;
-        let identity = self.check_identity(&instance.identity, instance.epoch)?;
-        let node = instance.attestation.node.as_ref();
-        if let Some(name) = node {
-            self.check_node(name)?;
-        }
-        if !identity.runs_on(node) {
-            let place = node.map_or_else(|| "the server's own host".to_owned(), |name| format!("node `{name}`"));
-            return Err(Dead::NotThere(identity.id.clone(), place));
-        }
-        Ok(instance)
-    }
-
-    /// Whether a node has joined and is not banned.
-    pub fn check_node(&self, name: &NodeName) -> Result<&Node, Dead> {
-        let node = self.nodes.get(name).ok_or_else(|| Dead::Unknown(format!("node {name}")))?;
-        if node.banned.is_some() {
-            return Err(Dead::Banned(name.clone()));
-        }
-        node.joined.map(|_| node).ok_or_else(|| Dead::Unknown(format!("node {name}")))
-    }
-
-    /// Whether an identity is active, and nothing that carries `epoch` of it has been revoked.
-    pub fn check_identity(&self, id: &SpiffeId, epoch: Epoch) -> Result<&Identity, Dead> {
-        let identity = self.identities.get(id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
-        if identity.state != Lifecycle::Active {
-            return Err(Dead::NotActive(id.clone(), identity.state));
-        }
-        self.not_revoked(Target::Identity(id.clone()), epoch)?;
-        if let Some(owner) = &identity.owner {
-            self.not_revoked(Target::Owner(owner.clone()), epoch)?;
-        }
-        Ok(identity)
-    }
-
-    /// Whether a task still counts at `now`: itself, everything it hangs from, its actor and its person.
-    pub fn check_task(&self, id: TaskId, now: Timestamp) -> Result<&Task, Dead> {
-        let task = self.one_task(id, now)?;
-        for above in &task.lineage {
-            self.one_task(*above, now)?;
-        }
-        Ok(task)
-    }
-
-    fn one_task(&self, id: TaskId, now: Timestamp) -> Result<&Task, Dead> {
-        let Some(task) = self.tasks.get(&id) else {
-            let revoked = self.revocations.contains_key(&Target::Task(id));
-            return Err(if revoked { Dead::Revoked(Target::Task(id)) } else { Dead::Unknown(id.to_string()) });
-        };
-        if now >= task.expires {
-            return Err(Dead::Expired(id.to_string()));
-        }
-        self.not_revoked(Target::Task(id), task.epoch)?;
-        self.not_revoked(Target::Owner(task.principal.clone()), task.epoch)?;
-        self.check_identity(&task.actor, task.epoch)?;
-        Ok(task)
-    }
-
-    /// The calls that a task may still make; `None` is without bound.
-    pub fn calls_left(&self, task: &Task) -> Option<u64> {
-        let left = |t: &Task| t.budget.calls.map(|bound| bound.saturating_sub(self.usage.get(&t.id).copied().unwrap_or(0)));
-        let above = task.lineage.iter().filter_map(|id| self.tasks.get(id));
-        above.chain([task]).filter_map(left).min()
-    }
-
-    /// The owners and the persons in a task's chain: none of them may approve for it (I5).
-    pub fn chain_people(&self, task: &Task) -> BTreeSet<PersonId> {
-        let tasks = task.lineage.iter().filter_map(|id| self.tasks.get(id)).chain([task]);
-        tasks
-            .flat_map(|t| [Some(t.principal.clone()), self.identities.get(&t.actor).and_then(|i| i.owner.clone())])
-            .flatten()
-            .collect()
-    }
-
-    /// The identities in a task's chain, the root first.
-    pub fn chain(&self, task: &Task) -> Vec<SpiffeId> {
-        let above = task.lineage.iter().filter_map(|id| self.tasks.get(id));
-        above.chain([task]).map(|t| t.actor.clone()).collect()
-    }
-
-    /// The identities that a revocation of `target` suspends.
-    pub fn hit_identities<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a Identity> {
-        self.identities.values().filter(move |identity| match target {
-            Target::Identity(id) => identity.id == *id,
-            Target::Owner(person) => identity.owner.as_ref() == Some(person),
-            _ => false,
-        })
-    }
-
-    /// Whether a task ends with `target`: by itself, by what it hangs from, by its actor or its person.
-    pub fn task_hangs_from(&self, task: &Task, target: &Target) -> bool {
-        let above = || task.lineage.iter().filter_map(|id| self.tasks.get(id)).chain([task]);
-        match target {
-            Target::Task(id) => task.id == *id || task.lineage.contains(id),
-            Target::Elevation(id) => above().any(|t| t.elevation == Some(*id)),
-            Target::Owner(person) => above().any(|t| t.principal == *person || self.owner_of(&t.actor) == Some(person)),
-            Target::Identity(id) => above().any(|t| t.actor == *id),
-            Target::Lease(_) | Target::Instance(_) => false,
-        }
-    }
-
-    /// Whether a credential ends with `target`.
-    pub fn lease_hangs_from(&self, lease: &Lease, target: &Target) -> bool {
-        let holder = || lease.holder.and_then(|id| self.instances.get(&id)).map(|instance| &instance.identity);
-        let own = match target {
-            Target::Lease(id) => lease.id == *id,
-            Target::Instance(id) => lease.instance == *id || lease.holder == Some(*id),
-            Target::Identity(id) => lease.identity == *id || holder() == Some(id),
-            Target::Owner(person) => {
-                [Some(&lease.identity), holder()].into_iter().flatten().any(|id| self.owner_of(id) == Some(person))
-            }
-            Target::Task(_) | Target::Elevation(_) => false,
-        };
-        own || lease.task.and_then(|id| self.tasks.get(&id)).is_some_and(|task| self.task_hangs_from(task, target))
-    }
-
-    fn owner_of(&self, identity: &SpiffeId) -> Option<&PersonId> {
-        self.identities.get(identity)?.owner.as_ref()
-    }
-
-    fn not_revoked(&self, target: Target, carried: Epoch) -> Result<(), Dead> {
-        match self.revocations.get(&target) {
-            Some(revoked) if *revoked > carried => Err(Dead::Revoked(target)),
-            _ => Ok(()),
-        }
     }
 
     /// INVARIANT (I4 revocation is monotone): neither the last epoch nor a target's ever goes back.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use marque_engine::{Exchange, Order, Query, TokenType};
 use serde_json::json;
 
-use crate::query::{Dice, busy, expected, indices, oldest_first, pages, question, scan};
+use crate::busy::{Dice, busy};
+use crate::scan::{expected, indices, oldest_first, pages, question, scan};
 use crate::world::{LEAD, WORKER, World, answered, asks, call};
 
 /// In order, none left out and none twice, also while others write.

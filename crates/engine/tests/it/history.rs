@@ -11,7 +11,7 @@ use marque_core::time::Timestamp;
 use marque_engine::TaskRequest;
 use serde_json::json;
 
-use crate::query::scan;
+use crate::scan::scan;
 use crate::world::{ALICE, BOB, LEAD, WORKER, World, answered, call, manifest, person, policy, request, spiffe};
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod authorize;
 #[cfg(test)]
 mod brokered;
 #[cfg(test)]
+mod busy;
+#[cfg(test)]
 mod erase;
 #[cfg(test)]
 mod exchange;
@@ -22,6 +24,8 @@ mod follow;
 mod followers;
 #[cfg(test)]
 mod history;
+#[cfg(test)]
+mod joining;
 #[cfg(test)]
 mod lineage;
 #[cfg(test)]
@@ -44,6 +48,8 @@ mod receipts;
 mod regressions;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]

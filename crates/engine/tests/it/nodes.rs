@@ -1,50 +1,44 @@
-//! Nodes: who may be one, what it may serve, and how that ends.
+//! Nodes: what one may serve, and how that ends.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use marque_core::attestation::Selector;
-use marque_core::event::Body;
 use marque_core::identity::{Identity, Lifecycle};
-use marque_core::node::{Admission, NodeName};
+use marque_core::node::NodeName;
 use marque_core::state::Dead;
 use marque_core::time::Ttl;
 use marque_engine::desired::{Desired, IdentitySpec};
-use marque_engine::{
-    Caller, Engine, EngineError, Env, Identified, NodePeer, NodeProof, NodeSight, Options, PopKey, PopVerifier, SecretText,
-    X509Svid,
-};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use marque_engine::{Caller, Engine, EngineError, Identified, NodePeer, NodeProof, NodeSight, SecretText, X509Svid};
 
-use crate::world::{ADMIN, ISSUER, LEAD, WORKER, World, agent, chain, named, observed, person, spiffe};
+use crate::world::{ISSUER, LEAD, WORKER, World, agent, chain, named, observed, spiffe};
 
-const TEN: Ttl = Ttl::from_minutes(10);
+pub(crate) const TEN: Ttl = Ttl::from_minutes(10);
 
 /// A node that has joined by a token.
-async fn node(world: &World, name: &str) -> NodePeer {
+pub(crate) async fn node(world: &World, name: &str) -> NodePeer {
     let svid = join(world, name, &token(world, name).await).await.unwrap();
     peer(&world.engine, &svid)
 }
 
-async fn token(world: &World, name: &str) -> SecretText {
+pub(crate) async fn token(world: &World, name: &str) -> SecretText {
     world.engine.make_node_token(&world.admin, name, TEN).await.unwrap().token
 }
 
-async fn join(world: &World, name: &str, token: &SecretText) -> Result<X509Svid, EngineError> {
+pub(crate) async fn join(world: &World, name: &str, token: &SecretText) -> Result<X509Svid, EngineError> {
     world.engine.join_node(&name.parse().unwrap(), &NodeProof::Token(token.clone())).await
 }
 
 /// Whom a connection with this certificate comes from.
-fn peer(engine: &Engine, svid: &X509Svid) -> NodePeer {
+pub(crate) fn peer(engine: &Engine, svid: &X509Svid) -> NodePeer {
     let chain: Vec<&[u8]> = svid.chain.iter().map(Vec::as_slice).collect();
     engine.authenticate_node(&chain).unwrap()
 }
 
-fn on(name: &str, nodes: &[&str]) -> IdentitySpec {
+pub(crate) fn on(name: &str, nodes: &[&str]) -> IdentitySpec {
     IdentitySpec { nodes: nodes.iter().map(|n| n.parse().unwrap()).collect(), ..agent(name, "invoke:tool:*") }
 }
 
-async fn apply(world: &World, identities: Vec<IdentitySpec>) {
+pub(crate) async fn apply(world: &World, identities: Vec<IdentitySpec>) {
     let desired = Desired { identities, ..Desired::default() };
     world.engine.apply(&world.admin, &desired).await.unwrap();
 }
@@ -53,72 +47,12 @@ fn sight(pid: u32, selectors: &[&str]) -> NodeSight {
     NodeSight { pid, started: 7, selectors: selectors.iter().map(|s| s.parse().unwrap()).collect() }
 }
 
-async fn attest(world: &World, peer: &NodePeer, pid: u32, name: &str) -> Result<Vec<Identified>, EngineError> {
+pub(crate) async fn attest(world: &World, peer: &NodePeer, pid: u32, name: &str) -> Result<Vec<Identified>, EngineError> {
     world.engine.attest_on_node(peer, sight(pid, &[&named(name)])).await
 }
 
 /// A process that no host has: whoever looked for it here would find that it has ended.
-const ELSEWHERE: u32 = 4_000_000_000;
-
-#[tokio::test]
-async fn a_join_token_admits_its_node_once_and_in_time() {
-    let world = World::start().await;
-    for (name, ttl) in [("server", TEN), ("Web", TEN), ("web", Ttl::from_seconds(0)), ("web", Ttl::from_minutes(24 * 60 + 1))] {
-        assert!(world.engine.make_node_token(&world.admin, name, ttl).await.is_err(), "{name} {ttl}");
-    }
-    let workload = Caller::Workload(world.agent(LEAD).await.workload);
-    assert!(world.engine.make_node_token(&workload, "web", TEN).await.is_err(), "people let nodes join");
-
-    let late = token(&world, "web").await;
-    world.advance(10 * 60);
-    let error = join(&world, "web", &late).await.unwrap_err();
-    assert!(matches!(error, EngineError::Unauthenticated(_)), "{error}");
-
-    let good = token(&world, "web").await;
-    let other = SecretText::new(format!("{}x", good.danger_expose()));
-    for (name, token) in [("web", &other), ("web", &late), ("db", &good), ("web", &SecretText::new(String::new()))] {
-        assert!(join(&world, name, token).await.is_err(), "{name}");
-    }
-    let svid = join(&world, "web", &good).await.unwrap();
-    assert_eq!(svid.id, spiffe("marque/node/web"));
-    assert!(join(&world, "web", &good).await.is_err(), "it was used");
-    let web = peer(&world.engine, &svid);
-    assert_eq!(web.name.as_str(), "web");
-    assert!(world.engine.node_sync(&web).is_ok());
-    let chain: Vec<&[u8]> = svid.chain.iter().map(Vec::as_slice).collect();
-    assert!(world.engine.authenticate_certificate(&chain).is_err(), "a node is no workload");
-
-    let events = world.events().await;
-    let refused =
-        |e: &&marque_core::event::Event| matches!(&e.what, Body::AttestationRefused { why } if why.contains("join token"));
-    assert_eq!(events.iter().filter(refused).count(), 1, "what is refused again and again is recorded once a minute");
-    let text = serde_json::to_string(&events).unwrap();
-    assert!(!text.contains(good.danger_expose()) && !text.contains(late.danger_expose()), "no token stands in the log");
-}
-
-#[tokio::test]
-async fn whoever_joins_anew_ends_the_one_before_and_renewing_does_not() {
-    let world = World::empty().await;
-    apply(&world, vec![on(LEAD, &["web"])]).await;
-    let first = node(&world, "web").await;
-    let copy = attest(&world, &first, ELSEWHERE, LEAD).await.unwrap().remove(0);
-    let renewed = peer(&world.engine, &world.engine.renew_node(&first).await.unwrap());
-    assert_ne!(renewed, first);
-    for peer in [&first, &renewed] {
-        assert!(world.engine.node_instance(peer, copy.instance).is_ok());
-    }
-    let second = node(&world, "web").await;
-    for peer in [&first, &renewed] {
-        let error = world.engine.node_sync(peer).unwrap_err();
-        assert!(matches!(error, EngineError::Unauthenticated(_)), "{error}");
-        assert!(world.engine.renew_node(peer).await.is_err());
-        assert!(attest(&world, peer, ELSEWHERE, LEAD).await.is_err());
-    }
-    assert!(world.engine.instance(copy.instance).is_err(), "its copies ended with it");
-    assert!(world.engine.node_sync(&second).unwrap().live.is_empty());
-    world.advance(3600);
-    assert!(world.engine.node_sync(&second).is_err(), "an SVID that has ended proves nothing");
-}
+pub(crate) const ELSEWHERE: u32 = 4_000_000_000;
 
 #[tokio::test]
 async fn an_identity_is_served_where_it_says() {
@@ -348,67 +282,4 @@ async fn a_node_never_gets_an_identity_that_is_not_for_it() {
         }
         assert!(given > 0, "seed {seed}: nothing was ever given, so nothing was shown");
     }
-}
-
-/// A CA of the data centre, and a certificate of it.
-struct Machine {
-    roots: String,
-    chain: Vec<Vec<u8>>,
-    key: PopKey,
-}
-
-impl Machine {
-    fn named(name: &str) -> Self {
-        let params = |name: &str| {
-            let mut params = CertificateParams::default();
-            params.distinguished_name = DistinguishedName::new();
-            params.distinguished_name.push(DnType::CommonName, name);
-            params
-        };
-        let mut ca = params("data centre");
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
-        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
-        let issuer: &Issuer<'_, KeyPair> = &ca;
-        let pair = KeyPair::generate().unwrap();
-        let leaf = params(name).signed_by(&pair, issuer).unwrap();
-        let key = PopKey::from_pkcs8(pair.serialized_der()).unwrap();
-        Self { roots: ca.pem(), chain: vec![leaf.der().to_vec()], key }
-    }
-
-    fn proof(&self, engine: &Engine) -> NodeProof {
-        let challenge = engine.node_challenge().unwrap();
-        let answer = self.key.answer(&challenge, &self.chain[0], [7; 32]).unwrap();
-        NodeProof::Certificate { chain: self.chain.clone(), challenge, answer }
-    }
-}
-
-#[tokio::test]
-async fn a_certificate_of_a_configured_ca_admits_the_node_that_it_names() {
-    let (machine, stranger) = (Machine::named("web"), Machine::named("web"));
-    let dir = tempfile::tempdir().unwrap();
-    let mut options = Options::new("example.org".parse().unwrap(), person(ADMIN), ISSUER.into());
-    options.node_roots = Some(Arc::new(PopVerifier::from_pem(&machine.roots).unwrap()));
-    let engine = Engine::open(&dir.path().join("state"), Env::system(), options).await.unwrap();
-    let (web, db): (NodeName, NodeName) = ("web".parse().unwrap(), "db".parse().unwrap());
-
-    let proof = machine.proof(&engine);
-    let svid = engine.join_node(&web, &proof).await.unwrap();
-    assert!(engine.node_sync(&peer(&engine, &svid)).is_ok());
-    let view = engine.node_list().remove(0);
-    assert_eq!(view.how, Some(Admission::X509Pop));
-    assert!(view.selectors.iter().any(|s| s.as_str() == "x509pop:subject:cn:web"), "{view:?}");
-
-    assert!(engine.join_node(&web, &proof).await.is_err(), "an answer counts once");
-    assert!(engine.join_node(&db, &machine.proof(&engine)).await.is_err(), "the certificate names another node");
-    assert!(engine.join_node(&web, &stranger.proof(&engine)).await.is_err(), "another CA");
-    assert!(engine.node_sync(&peer(&engine, &svid)).is_ok(), "who is refused ends nobody");
-    // Unlike a token, a certificate counts again.
-    assert!(engine.join_node(&web, &machine.proof(&engine)).await.is_ok());
-    let by = Caller::Person(person(ADMIN));
-    engine.ban_node(&by, "web", "").await.unwrap();
-    assert!(engine.join_node(&web, &machine.proof(&engine)).await.is_err());
-
-    let world = World::empty().await;
-    assert!(world.engine.node_challenge().is_err(), "no CA is configured here");
 }

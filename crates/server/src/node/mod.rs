@@ -3,6 +3,7 @@
 //! A node proves itself by its X.509-SVID on every connection, and on every call the engine asks whether that still counts.
 
 mod home;
+mod join;
 mod link;
 mod remote;
 mod wire;
@@ -25,8 +26,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 pub use home::{Home, HomeError, Joined};
+pub use join::{Credentials, JoinError, join};
 pub use link::LinkError;
-pub use remote::{Credentials, JoinError, RemoteSource, join};
+pub use remote::RemoteSource;
 use wire::{JoinRequest, JwtRequest, OfInstance, SyncRequest, ValidateRequest, WireJwt, WireSvid, WireValid};
 
 /// The routes for one connection; its node, if its client showed a node's certificate, is an extension of each request.
