@@ -2,6 +2,9 @@
 //!
 //! One router, on loopback. A person signs in with the bootstrap credential that the CLI uses too; a page shows only
 //! what the API would tell that person. Pictures are SVG, laid out here.
+//!
+//! Reading the log is an event: no page with entries on it is shown before it is written down who is shown how many of them.
+//! No page refreshes itself, so that each reading is somebody's.
 
 mod pages;
 pub mod picture;
@@ -19,6 +22,7 @@ use marque_core::id::{ElevationId, RecordId};
 use marque_engine::{Caller, Engine, EngineError};
 use serde::Deserialize;
 
+use pages::Page;
 use session::Sessions;
 
 /// What every page works with.
@@ -56,6 +60,12 @@ impl Console {
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Redirect> {
         self.sessions.caller(headers, self.engine.now()).ok_or_else(|| Redirect::to("/sign-in"))
     }
+
+    /// What may be shown of a page: all of it once the reading is in the log, and nothing where that fails.
+    async fn recorded(&self, by: &Caller, page: Page) -> Result<maud::Markup, EngineError> {
+        self.engine.record_read(by, &format!("console {}", page.path), page.rows).await?;
+        Ok(page.markup)
+    }
 }
 
 async fn sign_in_page(State(console): State<Console>) -> Html<String> {
@@ -91,20 +101,20 @@ async fn sign_out(State(console): State<Console>, headers: HeaderMap) -> Redirec
 }
 
 async fn overview(State(console): State<Console>, headers: HeaderMap) -> Response {
+    match console.caller(&headers) {
+        Ok(caller) => page(&console, caller, pages::overview).await,
+        Err(redirect) => redirect.into_response(),
+    }
+}
+
+async fn record(State(console): State<Console>, headers: HeaderMap, Path(id): Path<String>) -> Response {
     let caller = match console.caller(&headers) {
         Ok(caller) => caller,
         Err(redirect) => return redirect.into_response(),
     };
-    page(&console, move |engine| pages::overview(engine, &caller)).await
-}
-
-async fn record(State(console): State<Console>, headers: HeaderMap, Path(id): Path<String>) -> Response {
-    if let Err(redirect) = console.caller(&headers) {
-        return redirect.into_response();
-    }
-    page(&console, move |engine| {
+    page(&console, caller, move |engine, _| {
         let id: RecordId = id.parse()?;
-        Ok(pages::record(&engine.trace_record(id)?))
+        Ok(pages::record(id, &engine.trace_record(id)?))
     })
     .await
 }
@@ -132,13 +142,21 @@ async fn vote(State(console): State<Console>, headers: HeaderMap, Path((id, vote
     }
 }
 
-/// Makes a page off the async threads: its questions read SQLite and tiles.
-async fn page(console: &Console, make: impl FnOnce(&Engine) -> Result<maud::Markup, EngineError> + Send + 'static) -> Response {
-    let engine = Arc::clone(&console.engine);
-    match tokio::task::spawn_blocking(move || make(&engine)).await {
-        Ok(Ok(markup)) => Html(markup.into_string()).into_response(),
-        Ok(Err(error)) => failed(&error),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+/// Makes a page off the async threads, for its questions read SQLite and tiles, and shows it to somebody.
+async fn page(
+    console: &Console,
+    by: Caller,
+    make: impl FnOnce(&Engine, &Caller) -> Result<Page, EngineError> + Send + 'static,
+) -> Response {
+    let (engine, reader) = (Arc::clone(&console.engine), by.clone());
+    let shown = match tokio::task::spawn_blocking(move || make(&engine, &reader)).await {
+        Ok(Ok(page)) => console.recorded(&by, page).await,
+        Ok(Err(error)) => Err(error),
+        Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    };
+    match shown {
+        Ok(markup) => Html(markup.into_string()).into_response(),
+        Err(error) => failed(&error),
     }
 }
 

@@ -1,11 +1,22 @@
 //! The pages.
 
 use marque_core::elevation::{Elevation, Status};
+use marque_core::id::RecordId;
 use marque_core::task::Task;
 use marque_engine::{Caller, Chain, Engine, EngineError, RecordRow, State};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::picture;
+
+/// A page with entries of the log on it.
+pub struct Page {
+    /// What is shown.
+    pub markup: Markup,
+    /// Where it stands, for the log. Made from what was understood of the request: what else it carried may be a secret.
+    pub path: String,
+    /// How many entries are on it.
+    pub rows: u64,
+}
 
 /// The sign-in page.
 pub fn sign_in(engine: &Engine, error: Option<&str>) -> Markup {
@@ -30,7 +41,7 @@ pub fn failure(error: &str) -> Markup {
 }
 
 /// What is held, what is wrong, what runs, what happened.
-pub fn overview(engine: &Engine, caller: &Caller) -> Result<Markup, EngineError> {
+pub fn overview(engine: &Engine, caller: &Caller) -> Result<Page, EngineError> {
     let records = engine.records(None, None, 25)?;
     let findings = engine.findings();
     let now = engine.now();
@@ -38,7 +49,7 @@ pub fn overview(engine: &Engine, caller: &Caller) -> Result<Markup, EngineError>
     let waits = |e: &&Elevation| e.status == Status::Pending && now < e.decide_by && state.check_task(e.call.task, now).is_ok();
     let held: Vec<&Elevation> = state.elevations.values().filter(waits).collect();
     let tasks: Vec<&Task> = state.tasks.values().filter(|t| state.check_task(t.id, now).is_ok()).collect();
-    Ok(layout(
+    let markup = layout(
         "Overview",
         html! {
             (head(engine, caller))
@@ -60,7 +71,8 @@ pub fn overview(engine: &Engine, caller: &Caller) -> Result<Markup, EngineError>
             section { h2 { "Identities " span.count { (state.identities.len()) } } (identities(&state)) }
             section { h2 { "Last actions" } (actions(&records)) }
         },
-    ))
+    );
+    Ok(Page { markup, path: "/".into(), rows: records.len() as u64 })
 }
 
 fn head(engine: &Engine, caller: &Caller) -> Markup {
@@ -134,8 +146,8 @@ fn actions(records: &[RecordRow]) -> Markup {
 }
 
 /// One action and everything that it hangs from.
-pub fn record(chain: &Chain) -> Markup {
-    layout(
+pub fn record(id: RecordId, chain: &Chain) -> Page {
+    let markup = layout(
         "Record",
         html! {
             p { a href="/" { "Overview" } }
@@ -160,7 +172,8 @@ pub fn record(chain: &Chain) -> Markup {
                 }
             }
         },
-    )
+    );
+    Page { markup, path: format!("/records/{id}"), rows: 1 }
 }
 
 fn layout(title: &str, body: Markup) -> Markup {

@@ -3,6 +3,7 @@
 //! A sink that fails or hangs is offered the same batch again, later and later, forever: it lags, and nothing is skipped.
 //! Nothing here is on the way of a commit.
 
+mod acknowledged;
 mod files;
 mod http;
 mod otlp;

@@ -1,7 +1,9 @@
 //! A syslog server: messages of RFC 5424, over TCP with octet counting (RFC 6587 §3.4.1) or over UDP (RFC 5426).
 //!
-//! Syslog has no acknowledgement. Over TCP a batch counts as taken when the system has taken all of it and the server has not
-//! closed the connection; over UDP, when it was sent. Where nothing may be lost, take another sink.
+//! Syslog has no acknowledgement, but TCP has: there a batch counts as taken when the server's system has acknowledged all of
+//! it and the server has not closed the connection. Otherwise, and where that takes too long, it goes out again on a new one.
+//! What a server loses that its system had is lost. Over UDP a batch counts as taken when it was sent. Where nothing may be
+//! lost, take another sink.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -12,6 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 
 use super::SinkError;
+use super::acknowledged::{acknowledged, is_closed};
 
 /// Where a syslog server is: `tcp://host:port` or `udp://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +73,7 @@ impl Syslog {
             Link::Tcp(stream) => {
                 let framed: Vec<u8> = messages.flat_map(|message| octet_counted(&message)).collect();
                 stream.write_all(&framed).await.map_err(failed())?;
-                stream.flush().await.map_err(failed())?;
-                if is_closed(stream) {
-                    return Err(failed()(std::io::ErrorKind::ConnectionReset.into()));
-                }
+                acknowledged(stream).await.map_err(failed())?;
             }
             Link::Udp(socket) => {
                 for message in messages {
@@ -97,18 +97,6 @@ impl Syslog {
         let socket = UdpSocket::bind(any).await.map_err(failed())?;
         socket.connect(server).await.map_err(failed())?;
         Ok(Link::Udp(socket))
-    }
-}
-
-/// Whether the server has gone away. What it says, if anything, is of no interest.
-fn is_closed(stream: &TcpStream) -> bool {
-    let mut buffer = [0; 512];
-    loop {
-        match stream.try_read(&mut buffer) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(e) => return e.kind() != std::io::ErrorKind::WouldBlock,
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The surfaces in process: the administration API, the token endpoint and the Workload API, before a real engine.
+//! The surfaces in process: the administration API, the token endpoint, the Workload API and exports, before a real engine.
 
 #[cfg(test)]
 mod authorities;
@@ -24,6 +24,8 @@ mod reading;
 mod routes;
 #[cfg(test)]
 mod sds;
+#[cfg(test)]
+mod syslog;
 #[cfg(test)]
 mod wit;
 #[cfg(test)]
