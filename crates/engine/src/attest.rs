@@ -8,7 +8,7 @@ use marque_core::event::{Body, By};
 use marque_core::id::{InstanceId, LeaseId, TaskId};
 use marque_core::identity::Identity;
 use marque_core::lease::CredentialClass;
-use marque_core::state::State;
+use marque_core::state::{Dead, State};
 
 use crate::attestors::{Attestor as _, Launch};
 use crate::error::{EngineError, Result};
@@ -57,9 +57,15 @@ impl Engine {
     /// no successor here: only a process that asks gets one.
     pub async fn attest_again(&self, copies: &[Identified], launch: Option<&Launch>) -> Result<Option<Vec<Instance>>> {
         let Some(first) = copies.first() else { return Ok(None) };
+        let gone = || Dead::Unknown(first.instance.to_string());
         let seen = {
             let state = self.state();
-            let seen = &state.check_instance(first.instance)?.attestation;
+            let seen = match state.check_instance(first.instance) {
+                Ok(copy) => &copy.attestation,
+                // It may be another identity now.
+                Err(Dead::NoMatch(_)) => &state.instances.get(&first.instance).ok_or_else(gone)?.attestation,
+                Err(dead) => return Err(dead.into()),
+            };
             let same = |(identity, copy): (&&Identity, &Identified)| {
                 identity.id == copy.identity && identity.hint.as_deref().unwrap_or_default() == copy.hint
             };

@@ -181,14 +181,9 @@ fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialC
     })
 }
 
-/// Whether an instance may have a credential now: it counts, its task counts, and its identity still asks for no more than
-/// was seen of it; and whether a broker still counts that has it then.
+/// Whether an instance may have a credential now: it counts, and its task; and whether a broker still counts that has it then.
 pub(crate) fn check(state: &State, instance: &Instance, broker: Option<&Workload>, now: Timestamp) -> Result<()> {
-    let known = state.check_instance(instance.id)?;
-    let seen = &known.attestation.selectors;
-    if !state.identities.get(&known.identity).is_some_and(|identity| identity.matches(seen)) {
-        return Err(EngineError::no_identity(seen));
-    }
+    state.check_instance(instance.id)?;
     if let Some(task) = instance.task {
         state.check_task(task, now)?;
     }

@@ -32,6 +32,9 @@ pub enum Dead {
     /// The identity is not for the host on which it was attested.
     #[error("`{0}` is not for {1}")]
     NotThere(SpiffeId, String),
+    /// The identity asks for other selectors now than were seen of the copy.
+    #[error("what was seen of this copy no longer matches `{0}`")]
+    NoMatch(SpiffeId),
 }
 
 impl State {
@@ -53,7 +56,7 @@ impl State {
         Ok(lease)
     }
 
-    /// Whether a running copy still counts.
+    /// Whether a running copy still counts: nothing of it was revoked, and its identity is still for what was seen of it.
     pub fn check_instance(&self, id: InstanceId) -> Result<&Instance, Dead> {
         let instance = self.instances.get(&id).ok_or_else(|| Dead::Unknown(id.to_string()))?;
         self.not_revoked(Target::Instance(id), instance.epoch)?;
@@ -65,6 +68,9 @@ impl State {
         if !identity.runs_on(node) {
             let place = node.map_or_else(|| "the server's own host".to_owned(), |name| format!("node `{name}`"));
             return Err(Dead::NotThere(identity.id.clone(), place));
+        }
+        if !identity.matches(&instance.attestation.selectors) {
+            return Err(Dead::NoMatch(identity.id.clone()));
         }
         Ok(instance)
     }

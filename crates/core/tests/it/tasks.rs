@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use marque_core::PersonId;
-use marque_core::attestation::{Attestation, Instance};
+use marque_core::attestation::{Attestation, Instance, Selector};
 use marque_core::decision::Needs;
 use marque_core::elevation::{Call, Elevation, Status, Voted};
 use marque_core::event::{Body, By, Event};
@@ -27,13 +27,18 @@ pub(crate) fn identity(n: usize, ceiling: Scope) -> Identity {
         kind: Kind::Agent,
         owner: Some(person("owner@example.com")),
         purpose: "test".into(),
-        selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
+        selectors: selectors(),
         hint: None,
         nodes: BTreeSet::new(),
         ceiling,
         state: Lifecycle::Active,
         epoch: Epoch(0),
     }
+}
+
+/// What every identity here asks for, and every copy has.
+fn selectors() -> BTreeSet<Selector> {
+    BTreeSet::from(["unix:uid:1".parse().unwrap()])
 }
 
 fn person(name: &str) -> PersonId {
@@ -75,7 +80,7 @@ impl World {
     pub(crate) fn instance(&mut self, of: &SpiffeId) -> Instance {
         let id = self.with(InstanceId::fresh);
         let attestation =
-            Attestation { method: "unix".into(), pid: 1, started: 1, selectors: BTreeSet::new(), until: None, node: None };
+            Attestation { method: "unix".into(), pid: 1, started: 1, selectors: selectors(), until: None, node: None };
         let instance = Instance { id, identity: of.clone(), attestation, task: None, since: self.now, epoch: self.state.epoch };
         self.apply(Body::InstanceAttested { instance: instance.clone() });
         instance

@@ -194,6 +194,42 @@ async fn what_was_revoked_does_not_come_back_unasked() {
     assert!(matches!(error, EngineError::Dead(_)), "{error}");
 }
 
+/// Other selectors in the manifest end what was attested by the old ones, at once and wherever it is used.
+#[tokio::test]
+async fn a_copy_counts_while_its_identity_is_for_what_was_seen_of_it() {
+    let world = World::start().await;
+    let agent = world.agent(LEAD).await;
+    let task = world.engine.start_task(&world.alice, request(LEAD, None)).await.unwrap();
+    let session = world.engine.gateway_session(&agent.instance, task.id).await.unwrap();
+    let token = world.token(&agent, &task).await.token;
+    let left = world.engine.identified(std::slice::from_ref(&agent.instance));
+    let counts = || {
+        let token = world.engine.authenticate_token(&token, Some(&agent.workload.thumbprint)).is_ok();
+        assert_eq!(token, world.state().check_lease(session, world.engine.now()).is_ok());
+        assert_eq!(token, world.state().check_lease(agent.workload.lease, world.engine.now()).is_ok());
+        token
+    };
+    let asks_for = async |lead: &str, worker: &str| {
+        let mut desired = manifest();
+        for (identity, selector) in desired.identities.iter_mut().zip([lead, worker]) {
+            identity.selectors = [selector.parse().unwrap()].into();
+        }
+        world.engine.apply(&world.admin, &desired).await.unwrap();
+    };
+    assert!(counts());
+    asks_for("unix:uid:4711", "unix:uid:4712").await;
+    assert!(!counts());
+    assert!(world.engine.attest_again(&left, None).await.is_err());
+    // A stream from before goes on as whom the process is now.
+    asks_for("unix:uid:4711", &named(LEAD)).await;
+    let now = world.engine.attest_again(&left, None).await.unwrap().expect("it is another identity");
+    assert_eq!(now.iter().map(|copy| &copy.identity).collect::<Vec<_>>(), [&spiffe(WORKER)]);
+    assert!(!counts());
+    // Nothing was revoked: by the old selectors it counts again.
+    asks_for(&named(LEAD), &named(WORKER)).await;
+    assert!(counts());
+}
+
 /// An identity without selectors matches nothing (INVARIANT (I7 unknown is No)).
 #[tokio::test]
 async fn an_identity_without_selectors_matches_nothing() {
