@@ -1,5 +1,6 @@
 //! CI jobs and pods: another issuer's token attests, and nothing else of it counts.
 
+use marque_core::event::Body;
 use marque_core::identity::{Kind, Lifecycle};
 use marque_core::time::Ttl;
 use marque_engine::desired::{Desired, IdentitySpec};
@@ -99,4 +100,26 @@ async fn what_is_not_quite_right_is_nobody() {
         assert!(!matches!(refused, EngineError::Store(_)), "{refused}");
     }
     assert!(ci.world.state().instances.is_empty());
+}
+
+/// Whoever asks chooses the token, and neither fills the log nor writes into it.
+#[tokio::test]
+async fn a_token_that_does_not_verify_is_recorded_once_a_minute() {
+    let ci = Platform::new().await;
+    let refused = async || {
+        let events = ci.world.events().await;
+        let told = events.into_iter().filter_map(|event| match event.what {
+            Body::AttestationRefused { why } => Some(why),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let bad = |n: u32| ci.token(|c| c["aud"] = json!(format!("https://chosen-{n}.example.com")));
+    for n in 0..5 {
+        assert!(ci.world.engine.attest_token(&bad(n)).await.is_err());
+    }
+    assert_eq!(refused().await, ["oidc: what was shown does not verify"]);
+    ci.world.advance(61);
+    assert!(ci.world.engine.attest_token(&bad(6)).await.is_err());
+    assert_eq!(refused().await.len(), 2);
 }
