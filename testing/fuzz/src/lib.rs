@@ -10,6 +10,7 @@ mod ledger;
 mod manifest;
 mod model;
 mod mutate;
+mod nodes;
 mod policy;
 mod svid;
 mod witness;
@@ -17,7 +18,9 @@ mod witness;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use documents::{svid_bundle, svid_bundle_map, svid_discovery, svid_oidc, svid_pop, svid_url};
+pub use documents::{
+    svid_bundle, svid_bundle_map, svid_discovery, svid_oidc, svid_pop, svid_relationship, svid_selectors, svid_url,
+};
 pub use found::{requests, store_record, trace_receipts, trace_variants, when};
 pub use gateway::gateway_message;
 pub use ledger::{
@@ -26,8 +29,9 @@ pub use ledger::{
 pub use manifest::manifest;
 pub use model::{digest, event, grant, id, person_id, resource_id, scope, selector, spiffe_id, target, trust_domain, ttl};
 pub use mutate::{Mutator, Random};
+pub use nodes::{CHALLENGE, NODE_ROOT, svid_node};
 pub use policy::policy_load;
-pub use svid::{KEY, NOW, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
+pub use svid::{KEY, NOW, OIDC_KEY, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
 pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
 
 /// One target.
@@ -105,7 +109,10 @@ pub const TARGETS: &[Target] = &[
     named("svid_url", svid_url),
     named("svid_discovery", svid_discovery),
     named("svid_oidc", svid_oidc),
+    named("svid_selectors", svid_selectors),
+    named("svid_relationship", svid_relationship),
     named("svid_pop", svid_pop),
+    named("svid_node", svid_node),
     named("trace_receipts", trace_receipts),
     Target { name: "trace_variants", run: trace_variants, tries: 500 },
     named("when", when),
