@@ -1,4 +1,5 @@
-//! Fuzz targets: every parser of bytes that come from outside, as a plain function that panics when a property breaks.
+//! Fuzz targets: every parser of bytes that come from outside, and of files that are not to be believed unseen, as a plain
+//! function that panics when a property breaks.
 //!
 //! A target never panics on any input, and what it takes, it prints and reads back the same. `marque-fuzz TARGET` looks
 //! for an input that breaks one; the files under `corpus/` replay as ordinary tests.
@@ -13,6 +14,7 @@ mod mutate;
 mod nodes;
 mod policy;
 mod svid;
+mod vault;
 mod witness;
 
 use std::io;
@@ -32,6 +34,7 @@ pub use mutate::{Mutator, Random};
 pub use nodes::{CHALLENGE, NODE_ROOT, svid_node};
 pub use policy::policy_load;
 pub use svid::{KEY, NOW, OIDC_KEY, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
+pub use vault::{store_entry, store_parts, store_subject, store_veil};
 pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
 
 /// One target.
@@ -118,6 +121,11 @@ pub const TARGETS: &[Target] = &[
     named("when", when),
     named("requests", requests),
     named("store_record", store_record),
+    named("store_entry", store_entry),
+    named("store_parts", store_parts),
+    // What is in files takes files.
+    Target { name: "store_subject", run: store_subject, tries: 500 },
+    Target { name: "store_veil", run: store_veil, tries: 200 },
     Target { name: "manifest", run: manifest, tries: 300 },
     // Cedar reads its schema anew each time, which takes a good part of a second without optimisation.
     Target { name: "policy_load", run: policy_load, tries: 25 },

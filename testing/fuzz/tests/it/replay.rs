@@ -119,9 +119,14 @@ fn the_good_inputs_are_taken() {
     }
 }
 
-/// The same for documents.
+/// The same for documents and for what stands beside the log.
 #[test]
-fn the_good_documents_are_taken() {
+fn the_good_files_are_taken() {
+    for file in ["decided", "settled", "elevation", "artifact", "read", "revoked", "erased"] {
+        assert!(marque_core::event::Event::from_bytes(&read("store_veil", file)).is_ok(), "{file}");
+    }
+    assert_eq!(marque_store::private::parts(&read("store_parts", "two")).map(|parts| parts.len()), Some(2));
+    assert_eq!(marque_store::private::records(&read("store_parts", "records")).map(|records| records.len()), Some(3));
     for (file, good) in [("web", true), ("spiffe", true), ("bad-both", false), ("bad-domain-id", false)] {
         let read = serde_json::from_slice::<marque_svid::Relationship>(&read("svid_relationship", file));
         assert_eq!(read.is_ok(), good, "{file}");
