@@ -7,6 +7,7 @@
 mod documents;
 mod found;
 mod gateway;
+mod index;
 mod ledger;
 mod manifest;
 mod model;
@@ -25,6 +26,7 @@ pub use documents::{
 };
 pub use found::{requests, store_record, trace_receipts, trace_variants, when};
 pub use gateway::gateway_message;
+pub use index::{index_block, index_manifest, index_run};
 pub use ledger::{
     ledger_bundle, ledger_checkpoint, ledger_note, ledger_path, ledger_proof, ledger_tile, ledger_verifier, ledger_verify_log,
 };
@@ -126,6 +128,9 @@ pub const TARGETS: &[Target] = &[
     // What is in files takes files.
     Target { name: "store_subject", run: store_subject, tries: 500 },
     Target { name: "store_veil", run: store_veil, tries: 200 },
+    Target { name: "index_manifest", run: index_manifest, tries: 300 },
+    Target { name: "index_run", run: index_run, tries: 300 },
+    Target { name: "index_block", run: index_block, tries: 300 },
     Target { name: "manifest", run: manifest, tries: 300 },
     // Cedar reads its schema anew each time, which takes a good part of a second without optimisation.
     Target { name: "policy_load", run: policy_load, tries: 25 },
