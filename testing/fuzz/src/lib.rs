@@ -14,6 +14,8 @@ mod model;
 mod mutate;
 mod nodes;
 mod policy;
+mod query;
+mod sds;
 mod svid;
 mod vault;
 mod witness;
@@ -35,6 +37,8 @@ pub use model::{digest, event, grant, id, person_id, resource_id, scope, selecto
 pub use mutate::{Mutator, Random};
 pub use nodes::{CHALLENGE, NODE_ROOT, svid_node};
 pub use policy::policy_load;
+pub use query::server_query;
+pub use sds::server_sds;
 pub use svid::{KEY, NOW, OIDC_KEY, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
 pub use vault::{store_entry, store_parts, store_subject, store_veil};
 pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
@@ -122,6 +126,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "trace_variants", run: trace_variants, tries: 500 },
     named("when", when),
     named("requests", requests),
+    named("server_sds", server_sds),
+    named("server_query", server_query),
     named("store_record", store_record),
     named("store_entry", store_entry),
     named("store_parts", store_parts),

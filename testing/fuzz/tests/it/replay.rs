@@ -5,8 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use marque_core::time::Ttl;
 use marque_fuzz::{Mutator, Random, TARGETS, Target};
+use marque_server::pb::sds::DiscoveryRequest;
 use marque_svid::oidc::{IssuerKeys, OidcVerifier};
 use marque_svid::x509pop::{Answer, Challenge, PopVerifier};
+use prost::Message as _;
 
 /// Runs a target; a broken property names the input.
 fn run(target: &Target, input: &[u8], from: &str) {
@@ -119,9 +121,16 @@ fn the_good_inputs_are_taken() {
     }
 }
 
-/// The same for documents and for what stands beside the log.
+/// The same for what proxies and people ask, and for what stands beside the log.
 #[test]
-fn the_good_files_are_taken() {
+fn the_good_questions_and_files_are_taken() {
+    for file in ["default", "all", "own-domain", "twice", "rejected"] {
+        assert!(DiscoveryRequest::decode(read("server_sds", file).as_slice()).is_ok(), "{file}");
+    }
+    for (file, good) in [("everything", true), ("follow", true), ("empty", true), ("followed-to-an-end", false), ("twice", false)]
+    {
+        assert_eq!(marque_server::api::question(&text("server_query", file)).is_ok(), good, "{file}");
+    }
     for file in ["decided", "settled", "elevation", "artifact", "read", "revoked", "erased"] {
         assert!(marque_core::event::Event::from_bytes(&read("store_veil", file)).is_ok(), "{file}");
     }
