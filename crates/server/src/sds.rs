@@ -2,14 +2,16 @@
 //!
 //! Names are as SPIRE has them: a SPIFFE ID or `default` for a certificate with its key; the trust domain's own ID or
 //! `ROOTCA` for its authorities; `ALL` for those of every trust domain, each for its own peers only. Envoy sends no
-//! security header, so none is demanded; who asks is what the kernel says, as for every call here.
+//! security header, so none is demanded; who asks is what the kernel says, as for every call here. Envoy takes a context
+//! without authorities for leave to verify nobody, so that none is ever sent.
 //!
 //! A stream does not follow changes of entries, as one of the Workload API does: they show with its next certificate.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use marque_engine::Identified;
+use marque_engine::{Bundle, Identified};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -30,7 +32,7 @@ use crate::updates::Updates;
 
 /// The service for one connection, whose peer the kernel named.
 pub fn service(source: Arc<dyn Source>, peer: Peer) -> SecretDiscoveryServiceServer<Sds> {
-    SecretDiscoveryServiceServer::new(Sds { source, peer })
+    SecretDiscoveryServiceServer::new(Sds::new(source, peer))
 }
 
 /// The Secret Discovery Service of one caller.
@@ -71,6 +73,11 @@ impl SecretDiscoveryService for Sds {
 }
 
 impl Sds {
+    /// The service without its transport.
+    pub fn new(source: Arc<dyn Source>, peer: Peer) -> Self {
+        Self { source, peer }
+    }
+
     /// Answers what is asked, and again whenever it changes, until the caller is no longer who it was.
     async fn answer(
         self,
@@ -90,7 +97,7 @@ impl Sds {
                     request = requests.next() => match request {
                         Some(Ok(request)) => {
                             if let Some(error) = &request.error_detail {
-                                tracing::warn!(pid = self.peer.pid, "a proxy did not take a secret: {}", error.message);
+                                tracing::warn!(pid = self.peer.pid, "a proxy did not take a secret: {}", cut(&error.message));
                             }
                             // An acknowledgement asks for nothing new.
                             if names.as_ref() != Some(&request.resource_names) {
@@ -127,7 +134,7 @@ impl Sds {
         }
     }
 
-    /// The secrets of these names, and after how long they are to be looked at again.
+    /// The secrets of these names, each once however often it is named, and after how long they are to be looked at again.
     async fn secrets(
         &self,
         copies: &[Identified],
@@ -136,6 +143,9 @@ impl Sds {
     ) -> Result<(DiscoveryResponse, Duration), Status> {
         let own = [DEFAULT.to_owned(), ROOT.to_owned()];
         let names = if names.is_empty() { own.as_slice() } else { names };
+        // A request of a few megabytes could ask for one secret a million times.
+        let mut said = BTreeSet::new();
+        let names: Vec<&String> = names.iter().filter(|name| said.insert(name.as_str())).collect();
         let mut wait = LONG;
         let mut resources = Vec::new();
         for name in names {
@@ -153,18 +163,20 @@ impl Sds {
     async fn secret(&self, copies: &[Identified], name: &str) -> Result<(Type, Duration), Status> {
         let bundles = self.source.bundles()?;
         if name == ROOT {
-            return Ok((validation(&bundles.own.x509_authorities), LONG));
+            return Ok((validation(&bundles.own)?, LONG));
         }
         let mut all = bundles.foreign.iter().chain([&bundles.own]);
         if name == ALL {
-            let domain = |b: &marque_engine::Bundle| TrustDomain {
+            let domain = |b: &Bundle| TrustDomain {
                 name: b.trust_domain.to_string(),
                 trust_bundle: Some(inline(pem("CERTIFICATE", &b.x509_authorities).into_bytes())),
             };
-            return Ok((spiffe_validation(all.map(domain).collect()), LONG));
+            // Of a trust domain that is left out nobody is trusted; one without authorities is refused with all others.
+            let domains = all.filter(|b| !b.x509_authorities.is_empty()).map(domain).collect();
+            return Ok((spiffe_validation(domains)?, LONG));
         }
         if let Some(bundle) = all.find(|b| b.trust_domain.id().to_string() == name) {
-            return Ok((validation(&bundle.x509_authorities), LONG));
+            return Ok((validation(bundle)?, LONG));
         }
         let mine = copies.iter().find(|copy| name == DEFAULT || copy.identity.to_string() == name);
         // Envoy waits for ever for what is left out, so it is told.
@@ -179,24 +191,36 @@ impl Sds {
     }
 }
 
-fn validation(authorities: &[Vec<u8>]) -> Type {
-    let trusted_ca = Some(inline(pem("CERTIFICATE", authorities).into_bytes()));
-    Type::ValidationContext(CertificateValidationContext { trusted_ca, custom_validator_config: None })
+fn validation(bundle: &Bundle) -> Result<Type, Status> {
+    if bundle.x509_authorities.is_empty() {
+        return Err(nobody(bundle.trust_domain.as_str()));
+    }
+    let trusted_ca = Some(inline(pem("CERTIFICATE", &bundle.x509_authorities).into_bytes()));
+    Ok(Type::ValidationContext(CertificateValidationContext { trusted_ca, custom_validator_config: None }))
 }
 
-fn spiffe_validation(trust_domains: Vec<TrustDomain>) -> Type {
+fn spiffe_validation(trust_domains: Vec<TrustDomain>) -> Result<Type, Status> {
+    if trust_domains.is_empty() {
+        return Err(nobody("any trust domain"));
+    }
     let config = SpiffeCertValidatorConfig { trust_domains };
     let typed_config = Some(prost_types::Any { type_url: VALIDATOR.to_owned(), value: config.encode_to_vec() });
     let custom = TypedExtensionConfig { name: "envoy.tls.cert_validator.spiffe".into(), typed_config };
-    Type::ValidationContext(CertificateValidationContext { trusted_ca: None, custom_validator_config: Some(custom) })
+    Ok(Type::ValidationContext(CertificateValidationContext { trusted_ca: None, custom_validator_config: Some(custom) }))
+}
+
+/// Without authorities there is nothing to verify by, and Envoy would let everybody in.
+fn nobody(of: &str) -> Status {
+    Status::permission_denied(format!("nobody of {of} is trusted: it has no authority"))
 }
 
 fn inline(bytes: Vec<u8>) -> DataSource {
     DataSource { specifier: Some(data_source::Specifier::InlineBytes(bytes)) }
 }
 
-fn cut(name: &str) -> String {
-    name.chars().take(100).collect()
+/// The start of what a caller wrote, on one line.
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 const DEFAULT: &str = "default";

@@ -9,7 +9,7 @@ mod dir;
 mod error;
 pub mod index;
 pub mod log;
-mod private;
+pub mod private;
 pub mod published;
 pub mod record;
 pub mod runs;

@@ -1,5 +1,6 @@
 //! The private parts of entries, a file for each bundle of 256: length (32 bits, big-endian) and bytes of each. They stand
-//! beside the published log, never in it.
+//! beside the published log, never in it. What outlived its bundle is in a file of its own, with its index (64 bits) before
+//! its length.
 
 use std::path::{Path, PathBuf};
 
@@ -35,8 +36,7 @@ impl Private {
     }
 
     pub fn append(&mut self, part: &[u8]) {
-        self.open.extend_from_slice(&(part.len() as u32).to_be_bytes());
-        self.open.extend_from_slice(part);
+        append_part(&mut self.open, part);
     }
 
     /// Writes the open file, whose bundle is full, and begins the next.
@@ -56,15 +56,7 @@ impl Private {
         let path = self.path(bundle);
         let Some(bytes) = read_if_there(&path)? else { return Ok(Vec::new()) };
         let damaged = || StoreError::Damaged { what: format!("`{}` does not hold whole parts", path.display()) };
-        let mut parts = Vec::new();
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
-            let (part, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
-            parts.push(part.to_vec());
-            rest = tail;
-        }
-        Ok(parts)
+        Ok(parts(&bytes).ok_or_else(damaged)?.into_iter().map(<[u8]>::to_vec).collect())
     }
 
     /// Removes the partial file of a head that has been followed by another.
@@ -99,26 +91,13 @@ impl Private {
         let path = self.dir.join(RETAINED);
         let Some(bytes) = read_if_there(&path)? else { return Ok(Vec::new()) };
         let damaged = || StoreError::Damaged { what: format!("`{}` does not hold whole records", path.display()) };
-        let mut records = Vec::new();
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let (index, tail) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-            let (length, tail) = tail.split_first_chunk::<4>().ok_or_else(damaged)?;
-            let (record, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
-            records.push((u64::from_be_bytes(*index), record.to_vec()));
-            rest = tail;
-        }
-        Ok(records)
+        Ok(records(&bytes).ok_or_else(damaged)?.into_iter().map(|(index, record)| (index, record.to_vec())).collect())
     }
 
     /// Keeps these records from now on, durably.
     pub fn retain(&self, records: &[(u64, Vec<u8>)]) -> Result<()> {
         let mut bytes = Vec::new();
-        for (index, record) in records {
-            bytes.extend_from_slice(&index.to_be_bytes());
-            bytes.extend_from_slice(&(record.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(record);
-        }
+        records.iter().for_each(|(index, record)| append_record(&mut bytes, *index, record));
         make_private_dir(&self.dir)?;
         write_whole(&self.dir.join(RETAINED), &bytes, 0o600)
     }
@@ -127,6 +106,48 @@ impl Private {
         let path = bundle.path();
         self.dir.join(path.strip_prefix("tile/entries/").unwrap_or(&path))
     }
+}
+
+/// The parts that the file of a bundle holds, in order; nothing where one is cut.
+pub fn parts(file: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut parts = Vec::new();
+    let mut rest = file;
+    while !rest.is_empty() {
+        parts.push(take(&mut rest)?);
+    }
+    Some(parts)
+}
+
+/// Appends a part to the file of its bundle.
+pub fn append_part(file: &mut Vec<u8>, part: &[u8]) {
+    file.extend_from_slice(&(part.len() as u32).to_be_bytes());
+    file.extend_from_slice(part);
+}
+
+/// The records, with their indexes, that the file of what outlived its bundle holds; nothing where one is cut.
+pub fn records(file: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let mut records = Vec::new();
+    let mut rest = file;
+    while !rest.is_empty() {
+        let (index, tail) = rest.split_first_chunk::<8>()?;
+        rest = tail;
+        records.push((u64::from_be_bytes(*index), take(&mut rest)?));
+    }
+    Some(records)
+}
+
+/// Appends a record to the file of what outlived its bundle.
+pub fn append_record(file: &mut Vec<u8>, index: u64, record: &[u8]) {
+    file.extend_from_slice(&index.to_be_bytes());
+    append_part(file, record);
+}
+
+/// Takes a length and so many bytes off the front.
+fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first_chunk::<4>()?;
+    let (part, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *rest = tail;
+    Some(part)
 }
 
 const FOLDER: &str = "private";

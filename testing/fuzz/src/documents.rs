@@ -1,16 +1,20 @@
 //! Documents that are fetched from others, and tokens and answers that others sign.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::LazyLock;
 
+use marque_core::attestation::Selector;
 use marque_core::time::{Timestamp, Ttl};
-use marque_svid::oidc::{Discovery, IssuerKeys, IssuerUrl, OidcVerifier};
+use marque_ledger::decode_bundle;
+use marque_svid::oidc::{Discovery, IssuerKeys, IssuerUrl, OidcVerifier, VerifiedOidcToken, selectors};
 use marque_svid::x509pop::{Answer, Challenge};
-use marque_svid::{Bundle, BundleSet, EndpointUrl, wit};
+use marque_svid::{Bundle, BundleSet, EndpointUrl, Profile, Relationship, wit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use crate::svid::{BUNDLE, ISSUER, KEY, NOW, WORKLOAD};
+use crate::svid::{BUNDLE, ISSUER, KEY, NOW, OIDC_KEY, WORKLOAD};
 
 /// [`Bundle`]: what is read of somebody's document is written as a document that is read as the same.
 #[expect(clippy::expect_used, reason = "a target panics when a property breaks")]
@@ -67,14 +71,64 @@ pub fn svid_discovery(data: &[u8]) {
     }
 }
 
-/// [`OidcVerifier`] and [`wit::verify_wit_svid`]: whatever passes says what the one key ever signed, and no WIT-SVID was.
+/// [`Relationship`]: what is read is written, and read as the same; no redirect leads away from `https`. A chain, one
+/// certificate or several as a bundle of entries holds them, is of the configured server or of nobody.
+pub fn svid_relationship(data: &[u8]) {
+    same_json::<Relationship>(data);
+    if let Ok(read) = serde_json::from_slice::<Relationship>(data) {
+        if let Profile::HttpsSpiffe { endpoint_id } = &read.profile {
+            assert!(!endpoint_id.path().is_empty(), "{endpoint_id}");
+            assert_eq!(read.is_self_serving(), *endpoint_id.trust_domain() == read.trust_domain);
+        } else {
+            assert!(read.server_trust_domain().is_none() && !read.is_self_serving(), "{read:?}");
+        }
+        assert!(read.redirect(&read.url, "http://elsewhere.example/").is_err(), "{}", read.url);
+    }
+    let latest: BundleSet = [BUNDLE.clone()].into_iter().collect();
+    let several = decode_bundle(data).unwrap_or_default();
+    for chain in [[data].as_slice(), several.as_slice()] {
+        let Ok(server) = served_by(WORKLOAD).check_server(chain, &latest, NOW) else { continue };
+        assert_eq!(server.id.to_string(), WORKLOAD);
+        let other = served_by("spiffe://example.org/agent/writer");
+        assert!(other.check_server(chain, &latest, NOW).is_err(), "one server passes for another");
+    }
+}
+
+/// [`OidcVerifier`] and [`wit::verify_wit_svid`]: whatever passes says what the issuer's key ever signed, and no WIT-SVID was.
 pub fn svid_oidc(data: &[u8]) {
     let Ok(token) = std::str::from_utf8(data) else { return };
     if let Ok(verified) = OIDC.verify(token, NOW) {
         assert_eq!((verified.issuer.as_str(), verified.subject.as_str()), (ISSUER, WORKLOAD));
-        assert!(verified.expires > Timestamp::from_seconds(NOW.seconds() - 300), "an expired token passes");
+        assert!(verified.audience.iter().any(|audience| audience == ISSUER), "any audience passes");
+        assert!(verified.expires > Timestamp::from_seconds(NOW.seconds() - 60), "an expired token passes");
+        let late = verified.expires.plus(Ttl::from_seconds(60));
+        assert!(OIDC.verify(token, late).is_err(), "a token outlives its end");
+        assert!(selectors(&verified).is_ok_and(|found| found.len() >= 3), "{verified:?}");
     }
     assert!(wit::verify_wit_svid(token, &BUNDLE, NOW).is_err(), "a WIT-SVID that nobody signed");
+}
+
+/// The [`selectors`] of a token's claims: they are few and of this attestor, no claim passes for who issued the token, whom it
+/// names or for whom it is, and a claim more takes nothing away.
+#[expect(clippy::expect_used, reason = "a target panics when a property breaks")]
+pub fn svid_selectors(data: &[u8]) {
+    let of = |claims: &Map<String, Value>| selectors(&token(claims.clone()));
+    let Ok(claims) = serde_json::from_slice::<Map<String, Value>>(data) else { return };
+    let Ok(found) = of(&claims) else { return };
+    assert!(found.len() <= 256, "{} selectors", found.len());
+    let own: BTreeSet<Selector> = of(&Map::new()).expect("a token without more claims has selectors");
+    assert_eq!(own.len(), 3);
+    for selector in &found {
+        let text = selector.as_str();
+        assert_eq!(text.parse::<Selector>().as_ref(), Ok(selector));
+        let is_claim = text.starts_with("oidc:claim:") || text.starts_with("oidc:claim_");
+        assert!(is_claim || own.contains(selector), "a claim passes for `{text}`");
+    }
+    for name in claims.keys().take(8) {
+        let mut fewer = claims.clone();
+        fewer.remove(name);
+        assert!(of(&fewer).expect("fewer claims are no more").is_subset(&found), "`{name}` takes something away");
+    }
 }
 
 /// A [`Challenge`] and its [`Answer`]: what is read is written, and read as the same.
@@ -92,11 +146,34 @@ pub(crate) fn same_json<T: DeserializeOwned + Serialize + Debug>(data: &[u8]) {
     assert_eq!(serde_json::to_string(&again).ok().as_deref(), Some(written.as_str()), "{value:?}");
 }
 
+/// The endpoint of the own trust domain, with its one server.
+#[expect(clippy::expect_used, reason = "the relationship is fixed")]
+fn served_by(id: &str) -> Relationship {
+    Relationship {
+        trust_domain: BUNDLE.trust_domain.clone(),
+        url: "https://example.org/bundle".parse().expect("a URL"),
+        profile: Profile::HttpsSpiffe { endpoint_id: id.parse().expect("a SPIFFE ID") },
+    }
+}
+
+/// A token that was verified, with these claims.
+fn token(claims: Map<String, Value>) -> VerifiedOidcToken {
+    VerifiedOidcToken {
+        issuer: ISSUER.to_owned(),
+        subject: WORKLOAD.to_owned(),
+        audience: vec![ISSUER.to_owned()],
+        issued: NOW,
+        expires: NOW.plus(Ttl::from_seconds(60)),
+        digest: String::new(),
+        claims,
+    }
+}
+
 static OIDC: LazyLock<OidcVerifier> = LazyLock::new(oidc);
 
 #[expect(clippy::expect_used, reason = "the issuer is fixed")]
 fn oidc() -> OidcVerifier {
-    let keys = IssuerKeys::read(format!(r#"{{"keys":[{KEY}]}}"#).as_bytes()).expect("a key set");
+    let keys = IssuerKeys::read(format!(r#"{{"keys":[{KEY},{OIDC_KEY}]}}"#).as_bytes()).expect("a key set");
     let issuer = ISSUER.parse().expect("an issuer");
     OidcVerifier::new(issuer, vec![ISSUER.to_owned()], Ttl::from_seconds(60), keys).expect("a verifier")
 }

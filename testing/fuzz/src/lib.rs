@@ -1,4 +1,5 @@
-//! Fuzz targets: every parser of bytes that come from outside, as a plain function that panics when a property breaks.
+//! Fuzz targets: every parser of bytes that come from outside, and of files that are not to be believed unseen, as a plain
+//! function that panics when a property breaks.
 //!
 //! A target never panics on any input, and what it takes, it prints and reads back the same. `marque-fuzz TARGET` looks
 //! for an input that breaks one; the files under `corpus/` replay as ordinary tests.
@@ -6,28 +7,40 @@
 mod documents;
 mod found;
 mod gateway;
+mod index;
 mod ledger;
 mod manifest;
 mod model;
 mod mutate;
+mod nodes;
 mod policy;
+mod query;
+mod sds;
 mod svid;
+mod vault;
 mod witness;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use documents::{svid_bundle, svid_bundle_map, svid_discovery, svid_oidc, svid_pop, svid_url};
+pub use documents::{
+    svid_bundle, svid_bundle_map, svid_discovery, svid_oidc, svid_pop, svid_relationship, svid_selectors, svid_url,
+};
 pub use found::{requests, store_record, trace_receipts, trace_variants, when};
 pub use gateway::gateway_message;
+pub use index::{index_block, index_manifest, index_run};
 pub use ledger::{
     ledger_bundle, ledger_checkpoint, ledger_note, ledger_path, ledger_proof, ledger_tile, ledger_verifier, ledger_verify_log,
 };
 pub use manifest::manifest;
 pub use model::{digest, event, grant, id, person_id, resource_id, scope, selector, spiffe_id, target, trust_domain, ttl};
 pub use mutate::{Mutator, Random};
+pub use nodes::{CHALLENGE, NODE_ROOT, svid_node};
 pub use policy::policy_load;
-pub use svid::{KEY, NOW, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
+pub use query::server_query;
+pub use sds::server_sds;
+pub use svid::{KEY, NOW, OIDC_KEY, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
+pub use vault::{store_entry, store_parts, store_subject, store_veil};
 pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
 
 /// One target.
@@ -105,12 +118,25 @@ pub const TARGETS: &[Target] = &[
     named("svid_url", svid_url),
     named("svid_discovery", svid_discovery),
     named("svid_oidc", svid_oidc),
+    named("svid_selectors", svid_selectors),
+    named("svid_relationship", svid_relationship),
     named("svid_pop", svid_pop),
+    named("svid_node", svid_node),
     named("trace_receipts", trace_receipts),
     Target { name: "trace_variants", run: trace_variants, tries: 500 },
     named("when", when),
     named("requests", requests),
+    named("server_sds", server_sds),
+    named("server_query", server_query),
     named("store_record", store_record),
+    named("store_entry", store_entry),
+    named("store_parts", store_parts),
+    // What is in files takes files.
+    Target { name: "store_subject", run: store_subject, tries: 500 },
+    Target { name: "store_veil", run: store_veil, tries: 200 },
+    Target { name: "index_manifest", run: index_manifest, tries: 300 },
+    Target { name: "index_run", run: index_run, tries: 300 },
+    Target { name: "index_block", run: index_block, tries: 300 },
     Target { name: "manifest", run: manifest, tries: 300 },
     // Cedar reads its schema anew each time, which takes a good part of a second without optimisation.
     Target { name: "policy_load", run: policy_load, tries: 25 },

@@ -83,6 +83,9 @@ pub const KEY: &str = r#"{ "kid": "fuzz", "kty": "EC", "crv": "P-256",
 /// The public key of the WIT-SVIDs in the corpus.
 pub const WIT_KEY: &str = r#"{ "kid": "fuzz-wit", "kty": "EC", "crv": "P-256",
     "x": "kqcG779ZsLv2Qx9Tn6RWeBUugf9btIhNTLqtrYjUMDI", "y": "YkwBfyvzAJZqTfCxVh_s9aAl9te3lMUd6v4gKer4wFc" }"#;
+/// The public key of another issuer, which signed tokens in the corpus, too.
+pub const OIDC_KEY: &str = r#"{ "kid": "fuzz-oidc", "kty": "EC", "crv": "P-256",
+    "x": "J7hMIeUEI1tSNNLHT2fhKU5J7QYNTKGF0kxHtR14a3w", "y": "W6_CBP46MNlxt6ADXBZXiEPP6E4ttXqa4ThP3HYfHyk" }"#;
 /// For whom the proofs in the corpus are.
 const RECEIVER: &str = "https://api.example/x";
 pub(crate) const WORKLOAD: &str = "spiffe://example.org/agent/researcher";

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use marque_core::event::{Body, Event};
 use marque_core::id::TaskId;
-use marque_core::spiffe::SpiffeId;
 use marque_core::time::Timestamp;
 use marque_core::{Digest, PersonId};
 use marque_store::index::{Field, Term, carries, terms};
@@ -37,9 +36,7 @@ impl Filter {
             since: query.since.map_or(Timestamp::from_micros(i64::MIN), |when| when.at(now)),
             until: query.until.map_or(Timestamp::from_micros(i64::MAX), |when| when.at(now)),
         };
-        if let Some(name) = &query.identity {
-            filter.any_of(Field::Identity, [identity(engine, name)?]);
-        }
+        filter.one(Field::Identity, query.identity_in(&engine.trust_domain)?);
         if let Some(task) = query.task {
             let tasks = if query.below { views.descendants(task)? } else { vec![task] };
             filter.any_of(Field::Task, tasks.iter().map(ToString::to_string));
@@ -124,11 +121,4 @@ fn has(values: &BTreeSet<String>, vault: &Vault, field: Field, value: &str) -> b
         return values.contains(&vault.pseudonym(&person).to_string());
     }
     values.contains(value)
-}
-
-/// The identity that is meant, known now or only in what has been.
-fn identity(engine: &Engine, name: &str) -> Result<String> {
-    let id: SpiffeId =
-        if name.starts_with("spiffe://") { name.parse()? } else { engine.trust_domain.join(&format!("/{name}"))? };
-    Ok(id.to_string())
 }

@@ -15,6 +15,7 @@ use marque_core::decision::Effect;
 use marque_core::event::{Body, Event};
 use marque_core::id::{InstanceId, LeaseId, RecordId, TaskId};
 use marque_core::resource::ResourceId;
+use marque_core::spiffe::{SpiffeId, TrustDomain};
 use marque_core::time::Timestamp;
 use marque_core::when::When;
 use marque_core::{Digest, PersonId};
@@ -112,6 +113,13 @@ impl Query {
     pub fn fixed(self, now: Timestamp) -> Self {
         let fix = |when: Option<When>| when.map(|w| When::At(w.at(now)));
         Self { since: fix(self.since), until: fix(self.until), ..self }
+    }
+
+    /// The identity that is meant, known now or only in what has been.
+    pub fn identity_in(&self, trust_domain: &TrustDomain) -> Result<Option<SpiffeId>> {
+        let Some(name) = &self.identity else { return Ok(None) };
+        let id = if name.starts_with("spiffe://") { name.parse::<SpiffeId>() } else { trust_domain.join(&format!("/{name}")) };
+        Ok(Some(id?))
     }
 
     /// The question for the page behind one, by its [`Page::next`].

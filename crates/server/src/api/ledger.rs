@@ -90,7 +90,7 @@ pub async fn stream(
     uri: Uri,
     RawQuery(raw): RawQuery,
 ) -> std::result::Result<Response, ApiError> {
-    let (query, follow) = parts(raw.as_deref().unwrap_or_default())?;
+    let (query, follow) = question(raw.as_deref().unwrap_or_default())?;
     let mut reading = Reading::new(&api.engine, by, asked(&uri), query, follow);
     let page = reading.page().await?;
     if !follow && reading.is_last(&page) {
@@ -104,8 +104,8 @@ pub async fn stream(
     Ok(ndjson(Body::from_stream(ReceiverStream::new(receive))))
 }
 
-/// What is asked of a stream, and whether it goes on.
-fn parts(raw: &str) -> Result<(Query, bool)> {
+/// What a query string asks of a stream, and whether it goes on. For fuzzing, too: what is taken here is what is looked for.
+pub fn question(raw: &str) -> Result<(Query, bool)> {
     let (own, rest): (Vec<&str>, Vec<&str>) = raw.split('&').partition(|pair| pair.split('=').next() == Some("follow"));
     let follow = match own.as_slice() {
         [] | ["follow=false"] => false,

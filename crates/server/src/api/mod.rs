@@ -27,6 +27,8 @@ use serde_json::json;
 use crate::launch::Launches;
 use crate::serve::Peer;
 
+pub use ledger::question;
+
 /// What every handler works with.
 #[derive(Clone, Debug)]
 pub struct Api {

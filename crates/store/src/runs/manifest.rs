@@ -5,6 +5,7 @@
 //!        | CRC-32C of all before u32
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::layout::take;
@@ -85,8 +86,11 @@ impl Manifest {
         }
         let (covers, next) = (u64::from_le_bytes(take(rest)?), u64::from_le_bytes(take(rest)?));
         let count = u32::from_le_bytes(take(rest)?);
-        let runs = (0..count).map(|_| Listed::decode(rest)).collect::<Option<_>>()?;
-        rest.is_empty().then_some(Self { covers, next, runs })
+        let runs = (0..count).map(|_| Listed::decode(rest)).collect::<Option<Vec<_>>>()?;
+        // A run that is listed twice, or that is still to come, would be written over or removed under whoever reads it.
+        let once: BTreeSet<u64> = runs.iter().map(|listed| listed.run).collect();
+        let is_whole = rest.is_empty() && once.len() == runs.len() && once.last().is_none_or(|last| *last < next);
+        is_whole.then_some(Self { covers, next, runs })
     }
 }
 
@@ -132,6 +136,17 @@ mod tests {
             }
             assert!((0..good.len()).all(|end| Manifest::decode(&good[..end]).is_none()));
         }
+    }
+
+    #[test]
+    fn no_run_is_listed_twice_or_still_to_come() {
+        let listed = |run| Listed { run, bytes: 2, crc: 3 };
+        let read = |next, runs: &[u64]| {
+            let runs = runs.iter().copied().map(listed).collect();
+            Manifest::decode(&Manifest { covers: 7, next, runs }.encode()).is_some()
+        };
+        assert!(read(5, &[4, 1]) && read(0, &[]));
+        assert!(!read(5, &[4, 1, 4]) && !read(4, &[4, 1]) && !read(0, &[0]));
     }
 
     #[test]

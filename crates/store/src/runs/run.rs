@@ -190,7 +190,9 @@ fn read_footer(file: &File, path: &Path, listed: Listed) -> Result<Footer> {
     file.read_exact_at(&mut bytes, at).map_err(StoreError::io("read", path))?;
     let footer = Footer::decode(&bytes).ok_or_else(|| damaged(path, "its footer does not match its checksum"))?;
     let is_listed = bytes.last_chunk().map(|crc| u32::from_le_bytes(*crc)) == Some(listed.crc);
-    if is_listed && footer.run == listed.run && footer.layout.bytes() == listed.bytes {
+    // Counts are added up, and a posting takes a byte at least.
+    let has_room = footer.postings <= footer.layout.blocks.saturating_mul(BLOCK as u64);
+    if is_listed && has_room && footer.run == listed.run && footer.layout.bytes() == listed.bytes {
         Ok(footer)
     } else {
         Err(damaged(path, "it is not the run that the manifest lists"))

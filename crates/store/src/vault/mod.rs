@@ -80,7 +80,13 @@ impl Vault {
                 let subject = Subject::unseal(&vault.seal, &bytes).ok_or_else(|| StoreError::Damaged {
                     what: format!("`{}` is not a person's key under the key of this log", path.display()),
                 })?;
-                subjects.insert(vault.pseudonym(&subject.name), subject);
+                let pseudonym = vault.pseudonym(&subject.name);
+                // To erase a person is to remove the file of their name: a copy beside it would keep the key.
+                if path != vault.path(&pseudonym) {
+                    let what = format!("`{}` holds the key of another file's person", path.display());
+                    return Err(StoreError::Damaged { what });
+                }
+                subjects.insert(pseudonym, subject);
             }
         }
         *vault.subjects.write().unwrap_or_else(PoisonError::into_inner) = subjects;
@@ -197,5 +203,21 @@ impl Subjects {
         self.pseudonyms.insert(subject.name.clone(), pseudonym.clone());
         self.by_pseudonym.insert(pseudonym, Arc::clone(&subject));
         subject
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_lies_under_its_own_name_only() {
+        let (dir, key) = (tempfile::tempdir().unwrap(), [1; 32]);
+        let person: PersonId = "alice@example.com".parse().unwrap();
+        let vault = Vault::open(dir.path(), &key).unwrap();
+        let (pseudonym, _) = vault.subject_of(&person, &|bytes: &mut [u8]| bytes.fill(7)).unwrap();
+        assert_eq!(Vault::open(dir.path(), &key).unwrap().name(&pseudonym), Some(person));
+        std::fs::copy(vault.path(&pseudonym), dir.path().join("copy.subject")).unwrap();
+        assert!(matches!(Vault::open(dir.path(), &key), Err(StoreError::Damaged { .. })));
     }
 }

@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use marque_core::time::Ttl;
 use marque_fuzz::{Mutator, Random, TARGETS, Target};
+use marque_server::pb::sds::DiscoveryRequest;
+use marque_svid::oidc::{IssuerKeys, OidcVerifier};
+use marque_svid::x509pop::{Answer, Challenge, PopVerifier};
+use prost::Message as _;
 
 /// Runs a target; a broken property names the input.
 fn run(target: &Target, input: &[u8], from: &str) {
@@ -49,11 +54,18 @@ fn the_corpus_has_a_folder_for_each_target_and_no_other() {
     assert_eq!(folders.collect::<BTreeSet<_>>(), names);
 }
 
+/// A kept input.
+fn read(target: &str, file: &str) -> Vec<u8> {
+    std::fs::read(Target::named(target).unwrap().folder().join(file)).unwrap()
+}
+
+fn text(target: &str, file: &str) -> String {
+    String::from_utf8(read(target, file)).unwrap()
+}
+
 /// Otherwise the targets would pass by refusing everything.
 #[test]
 fn the_good_inputs_are_taken() {
-    let read = |target: &str, file: &str| std::fs::read(Target::named(target).unwrap().folder().join(file)).unwrap();
-    let text = |target: &str, file: &str| String::from_utf8(read(target, file)).unwrap();
     assert!(text("spiffe_id", "good").parse::<marque_core::spiffe::SpiffeId>().is_ok());
     assert!(text("scope", "good").parse::<marque_core::scope::Scope>().is_ok());
     assert!(marque_core::event::Event::from_bytes(&read("event", "decided")).is_ok());
@@ -89,9 +101,47 @@ fn the_good_inputs_are_taken() {
         ("svid_wit", "another-signer", false),
         ("svid_x509", "good", true),
         ("svid_x509", "forged", false),
+        ("svid_oidc", "signed", true),
+        ("svid_oidc", "signed-two-audiences", true),
+        ("svid_oidc", "signed-long-ago", false),
+        ("svid_oidc", "signed-for-another", false),
+        ("svid_oidc", "signed-no-kid", false),
+        ("svid_node", "good", true),
+        ("svid_node", "root-too", true),
+        ("svid_node", "p384", true),
+        ("svid_node", "rsa", true),
+        ("svid_node", "other-challenge", false),
+        ("svid_node", "other-certificate", false),
+        ("svid_node", "no-intermediate", false),
+        ("svid_node", "expired", false),
+        ("svid_node", "stranger", false),
+        ("svid_node", "ca", false),
     ] {
         assert_eq!(accepted(target, &read(target, file)), good, "{target}/{file}");
     }
+}
+
+/// The same for what proxies and people ask, and for what stands beside the log.
+#[test]
+fn the_good_questions_and_files_are_taken() {
+    for file in ["default", "all", "own-domain", "twice", "rejected"] {
+        assert!(DiscoveryRequest::decode(read("server_sds", file).as_slice()).is_ok(), "{file}");
+    }
+    for (file, good) in [("everything", true), ("follow", true), ("empty", true), ("followed-to-an-end", false), ("twice", false)]
+    {
+        assert_eq!(marque_server::api::question(&text("server_query", file)).is_ok(), good, "{file}");
+    }
+    for file in ["decided", "settled", "elevation", "artifact", "read", "revoked", "erased"] {
+        assert!(marque_core::event::Event::from_bytes(&read("store_veil", file)).is_ok(), "{file}");
+    }
+    assert_eq!(marque_store::private::parts(&read("store_parts", "two")).map(|parts| parts.len()), Some(2));
+    assert_eq!(marque_store::private::records(&read("store_parts", "records")).map(|records| records.len()), Some(3));
+    for (file, good) in [("web", true), ("spiffe", true), ("bad-both", false), ("bad-domain-id", false)] {
+        let read = serde_json::from_slice::<marque_svid::Relationship>(&read("svid_relationship", file));
+        assert_eq!(read.is_ok(), good, "{file}");
+    }
+    assert!(serde_json::from_slice::<Answer>(&read("svid_pop", "answer-good")).is_ok());
+    assert!(serde_json::from_slice::<Challenge>(&read("svid_pop", "challenge-good")).is_ok());
 }
 
 /// Whether an input passes, asked of the library and not of the target.
@@ -112,6 +162,18 @@ fn accepted(target: &str, data: &[u8]) -> bool {
             marque_svid::wit::verify_wit_svid(wit, &bundle, now).and_then(|found| found.prove(proof, &expected)).is_ok()
         }
         "svid_x509" => marque_svid::verify_x509_svid(&[data], &bundle, now).is_ok(),
+        "svid_oidc" => {
+            let keys = format!(r#"{{"keys":[{},{}]}}"#, marque_fuzz::KEY, marque_fuzz::OIDC_KEY);
+            let (keys, issuer) = (IssuerKeys::read(keys.as_bytes()).unwrap(), "https://issuer.example");
+            let verifier = OidcVerifier::new(issuer.parse().unwrap(), vec![issuer.into()], Ttl::from_seconds(60), keys).unwrap();
+            verifier.verify(token(), now).is_ok()
+        }
+        "svid_node" => {
+            let (answer, chain) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap());
+            let (chain, answer) = (marque_ledger::decode_bundle(&chain[1..]).unwrap(), serde_json::from_slice(answer).unwrap());
+            let challenge: Challenge = serde_json::from_str(marque_fuzz::CHALLENGE).unwrap();
+            PopVerifier::from_pem(marque_fuzz::NODE_ROOT).unwrap().verify(&chain, challenge, &answer, now).is_ok()
+        }
         _ => {
             let (issuer, audience) = ("https://issuer.example", "spiffe://example.org/marque/gateway");
             marque_svid::verify_typed::<serde_json::Value>(token(), "at+jwt", &bundle, issuer, audience, now).is_ok()
