@@ -28,8 +28,10 @@ def refused(what, read, *errors):
 
 
 def files(where):
+    """A file, or all that are whole in a folder."""
     path = Path(where)
-    found = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    whole = (file for file in path.glob("*") if file.is_file() and not file.name.endswith(".partial"))
+    found = sorted(whole) if path.is_dir() else [path]
     need(found, f"{where} is empty")
     return found
 
