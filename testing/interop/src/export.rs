@@ -148,7 +148,8 @@ fn read(log: &Log<'_>, mode: &[&str], taken: &str) -> Result<Heard> {
 
 fn reader() -> Result<Command> {
     let mut command = Command::new(built(PYTHON)?);
-    command.arg(client_file("export_check.py"));
+    // It has modules of its own, whose compiled form has no place beside them.
+    command.arg("-B").arg(client_file("export_check.py"));
     Ok(command)
 }
 
