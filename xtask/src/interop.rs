@@ -27,6 +27,8 @@ pub struct Client {
 enum How {
     /// A program in `testing/interop/clients`, with packages pinned in its `requirements.txt`.
     Python,
+    /// `export_check.py` there, with the packages pinned in `requirements-export.txt`.
+    ExportPython,
     /// A crate that `marque-interop` is built with.
     Crate,
     /// A program of the system, and the Debian package that has it.
@@ -68,6 +70,16 @@ pub const CLIENTS: &[Client] = &[
     Client { area: "ledger", name: "tlog_tiles", version: "0.2", how: How::Crate },
     Client { area: "ledger", name: "signed_note", version: "0.2", how: How::Crate },
     Client { area: "ledger", name: "ct-merkle", version: "0.3", how: How::Crate },
+    // No client of its own: that all of these judged the same tree of the log that `marque demo` wrote.
+    Client { area: "ledger", name: "agreement", version: "any", how: How::Crate },
+    Client { area: "export", name: "jsonschema", version: "4.26.0", how: How::ExportPython },
+    Client { area: "export", name: "ocsf-json-schema", version: "1.2.0", how: How::ExportPython },
+    Client { area: "export", name: "cloudevents", version: "2.2.0", how: How::ExportPython },
+    Client { area: "export", name: "opentelemetry-proto", version: "1.45.2", how: How::ExportPython },
+    Client { area: "export", name: "cefp", version: "0.0.2", how: How::ExportPython },
+    Client { area: "export", name: "pyarrow", version: "26.0.1", how: How::ExportPython },
+    Client { area: "export", name: "prov", version: "3.2.3", how: How::ExportPython },
+    Client { area: "export", name: "in-toto-attestation", version: "0.9.3", how: How::ExportPython },
 ];
 
 /// Runs the clients of one area, or all.
@@ -102,6 +114,9 @@ fn drive(workspace: &Workspace, area: Option<&str>, mut tell: impl FnMut(&Line, 
     }
     if wanted.iter().any(|client| client.how == How::Python) {
         command = command.env("MARQUE_PYTHON", tools::python(workspace)?);
+    }
+    if wanted.iter().any(|client| client.how == How::ExportPython) {
+        command = command.env("MARQUE_PYTHON_EXPORT", tools::export_python(workspace)?);
     }
     let modules: BTreeSet<&str> =
         wanted.iter().filter_map(|c| if let How::Go(module) = c.how { Some(module) } else { None }).collect();

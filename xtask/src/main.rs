@@ -173,7 +173,7 @@ USAGE: cargo xtask VERB [ARGS]
                         the simulation: N seeds, or one seed replayed
   interop [AREA] [--json]
                         clients that no one here wrote, against a server started here
-                        areas: identity ledger mcp oauth
+                        areas: export identity ledger mcp oauth
   bench [--json] [--quick] [--large] [NAME…]
                         the figures, in release builds
                         names: decisions log ledger engine identity queries gateway revocation startup accuracy peers

@@ -177,11 +177,21 @@ fn verdict(shown: &str, status: ExitStatus) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("`{shown}` ended with {status}")) }
 }
 
-/// The Python of the workspace's own virtual environment, with the pinned packages installed.
+/// The Python of the interoperability clients.
 pub fn python(workspace: &Workspace) -> Result<PathBuf, String> {
-    let venv = workspace.root.join(".tools/venv");
+    python_with(workspace, "venv", "requirements.txt")
+}
+
+/// The Python of the readers of exports: an environment of its own, for its packages are many and large.
+pub fn export_python(workspace: &Workspace) -> Result<PathBuf, String> {
+    python_with(workspace, "venv-export", "requirements-export.txt")
+}
+
+/// The Python of one of the workspace's own virtual environments, with the pinned packages installed.
+fn python_with(workspace: &Workspace, environment: &str, requirements: &str) -> Result<PathBuf, String> {
+    let venv = workspace.root.join(".tools").join(environment);
     let python = venv.join("bin/python");
-    let pins = workspace.root.join("testing/interop/clients/requirements.txt");
+    let pins = workspace.root.join("testing/interop/clients").join(requirements);
     let wanted = std::fs::read(&pins).map_err(|error| format!("cannot read `{}`: {error}", pins.display()))?;
     let stamp = venv.join("requirements.installed");
     if python.exists() && std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {

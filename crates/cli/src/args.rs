@@ -144,7 +144,7 @@ pub enum Command {
     /// Bind a file to the task that made it, so that it is traced to that task and to its inputs.
     #[command(after_help = "Example:\n  marque attest model.bin --task task_01JD… --input train.parquet --input base.bin")]
     Attest(AttestArgs),
-    /// Exports: a range of the log in another format, and how far the configured ones are.
+    /// Exports: a range of the log in another format, how far the configured ones are, and what an event is.
     #[command(subcommand)]
     Export(ExportCommand),
     /// Run a witness: it cosigns the checkpoints of logs, each only if it continues the one before.

@@ -79,6 +79,7 @@ pub use witness::{
 };
 
 pub use marque_core::state::State;
+pub use marque_export::schema::event_schema;
 pub use marque_ledger::MAX_ADD_CHECKPOINT_SIZE;
 pub use marque_pkcs11::{EcCurve, EcKey};
 pub use marque_policy::{Access, PolicyError};

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::apply;
+use crate::attestors::Issuers;
 use crate::commit::Live;
 use crate::digest::sha256;
 use crate::env::Env;
@@ -34,7 +35,6 @@ use crate::followers::Register;
 use crate::keys;
 use crate::nodes::Nodes;
 use crate::observe::Observer;
-use crate::attestors::Issuers;
 use crate::refusals::Refusals;
 use crate::retention::Retention;
 use crate::seal::open_dir;

@@ -78,9 +78,11 @@ impl Agent {
         })
     }
 
-    /// JWT-SVIDs without a pause: so many callers, each on its own connection.
+    /// JWT-SVIDs by so many callers, each on its own connection: without a pause, or at a rate of arrivals. Then each is due at
+    /// its own moment, whatever became of those before it, and its latency counts from then.
     async fn jwt(&self, order: &Value) -> Result<Value> {
         let (callers, length) = (number(order, "callers")?, Duration::from_millis(number(order, "milliseconds")?));
+        let apart = order.get("rate").and_then(Value::as_f64).map(|rate| callers as f64 / rate);
         let mut clients = Vec::new();
         for _ in 0..callers {
             let client = self.client().await?;
@@ -90,16 +92,25 @@ impl Agent {
         say(&json!({ "ready": true }).to_string())?;
         let start = now();
         let until = start + length;
-        let call = move |client: WorkloadApiClient| async move {
+        let call = move |(place, client): (usize, WorkloadApiClient)| async move {
             let mut latencies = Vec::new();
-            while now() < until {
-                let at = now();
+            let mut due = apart.map(|apart| start + Duration::from_secs_f64(apart * place as f64 / callers as f64));
+            loop {
+                let at = due.unwrap_or_else(now);
+                if at >= until {
+                    break;
+                }
+                if at > now() {
+                    // The timer has steps of a millisecond, which are in the latency.
+                    tokio::time::sleep_until(at.into()).await;
+                }
                 client.fetch_jwt_token([AUDIENCE], None).await.map_err(said)?;
                 latencies.push(nanos(at.elapsed()));
+                due = due.zip(apart).map(|(due, apart)| due + Duration::from_secs_f64(apart));
             }
             Ok::<_, String>(latencies)
         };
-        let workers: Vec<_> = clients.into_iter().map(|client| tokio::spawn(call(client))).collect();
+        let workers: Vec<_> = clients.into_iter().enumerate().map(|caller| tokio::spawn(call(caller))).collect();
         let mut latencies = Vec::new();
         for worker in workers {
             latencies.extend(worker.await??);

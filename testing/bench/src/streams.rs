@@ -6,7 +6,7 @@ use std::time::Duration;
 use marque_core::attestation::Selector;
 use serde_json::{Value, json};
 
-use crate::identity::{Site, jwt};
+use crate::identity::{Load, Site, jwt};
 use crate::measure::{Meter, micros, resident};
 use crate::report::{Figure, shown};
 use crate::system::Spoken;
@@ -20,7 +20,7 @@ pub async fn measure(bench: &mut Bench, site: &mut Site, agent: &mut Spoken) -> 
     );
     let many = format!("identity/{} registered", shown(f64::from(identities)));
     register(bench, site, identities, &many).await?;
-    jwt(bench, site, agent, 16, &format!("{many}, FetchJWTSVID, 16 callers")).await?;
+    jwt(bench, site, agent, Load::closed(16), &many).await?;
 
     let server = site.server.pid()?;
     let name = format!("{many}, {} streams", shown(fleet.all() as f64));

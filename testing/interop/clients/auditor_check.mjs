@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Runs the verifying part of docs/auditor.html without a page, on a ledger in a folder: all must hold. Then it breaks copies
 // of the ledger in memory, and proofs from it: each break must be found. It prints one JSON line {"client", "version", "ok",
-// "seen"} and exits 0 or 1 (2: usage).
+// "seen", "size", "root"} and exits 0 or 1 (2: usage).
 //
 //     auditor_check.mjs [--expect-fault] LEDGER VKEY [OLDER-CHECKPOINT]
 //
@@ -173,7 +173,8 @@ class Check {
     const again = await this.audit(files, own);
     need(JSON.stringify(states(again, "Ledger")) === JSON.stringify(found), "without the browser's Ed25519 the verdicts differ");
     need(own.engine.ed25519.startsWith("this page"), "the browser's Ed25519 was used where there is none");
-    return `${result.subjects[0].verdicts[1].text}`;
+    const { size, root, verdicts } = result.subjects[0];
+    return { text: verdicts[1].text, size, root };
   }
 
   /** A flipped bit at the beginning, middle and end of every file that counts, and every such file left out. */
@@ -392,12 +393,13 @@ async function check(args, expect) {
     if (expect) return { version, ...(await fault(check)) };
     check.silence();
     await check.signatures();
-    const seen = await check.whole();
+    const { text, size, root } = await check.whole();
     await check.breaks();
     await check.proofs();
     await check.forms();
     await check.verdicts();
-    return { version, ok: true, seen: `${seen}; ${check.broken} breaks found, proofs and receipts judged, with and without the browser's Ed25519` };
+    const seen = `${text}; ${check.broken} breaks found, proofs and receipts judged, with and without the browser's Ed25519`;
+    return { version, ok: true, seen, size, root };
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;
     return { version, ok: false, seen: error.message };
@@ -418,6 +420,6 @@ if (args.length < 2 || args.length > 3) {
   console.error("usage: auditor_check.mjs [--expect-fault] LEDGER VKEY [OLDER-CHECKPOINT]");
   process.exit(2);
 }
-const { version, ok, seen } = await check(args, process.argv.includes("--expect-fault"));
-console.log(JSON.stringify({ client: "auditor-page", version, ok, seen }));
-process.exit(ok ? 0 : 1);
+const line = await check(args, process.argv.includes("--expect-fault"));
+console.log(JSON.stringify({ client: "auditor-page", ...line }));
+process.exit(line.ok ? 0 : 1);

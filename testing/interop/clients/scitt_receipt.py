@@ -3,8 +3,8 @@
 
 The log's key is its verifier key (C2SP signed-note): the receipt must be signed by the same Ed25519 key, and name no
 other issuer or key. With a checkpoint, the receipt's root must be the one that the log signed there too. It prints one
-JSON line {"client", "version", "ok", "seen"} and exits 0 or 1 (2: usage). With --expect-fault, the receipt is broken, and
-that must be found.
+JSON line {"client", "version", "ok", "seen", "size", "root"} and exits 0 or 1 (2: usage). With --expect-fault, the receipt is
+broken, and that must be found.
 
     scitt_receipt.py [--expect-fault] RECEIPT ENTRY VKEY [CHECKPOINT]
 """
@@ -63,7 +63,7 @@ def judge(receipt, entry, vkey, checkpoint=None):
         need(size == held.tree_size, f"the checkpoint is of {size} entries, the receipt of {held.tree_size}")
         need(root == held.root, "the checkpoint has another root")
         named.append("the checkpoint has the same root")
-    return ", ".join([seen, *named])
+    return ", ".join([seen, *named]), {"size": held.tree_size, "root": base64.b64encode(bytes.fromhex(held.root)).decode()}
 
 
 def main():
@@ -74,12 +74,14 @@ def main():
     expect = len(args) < len(sys.argv) - 1
     receipt, entry = Path(args[0]).read_bytes(), Path(args[1]).read_bytes()
     checkpoint = Path(args[3]).read_text("utf-8") if len(args) == 4 else None
+    tree = {}
     try:
-        ok, seen = not expect, judge(receipt, entry, args[2].strip(), checkpoint)
+        ok, (seen, tree) = not expect, judge(receipt, entry, args[2].strip(), checkpoint)
         seen = f"no fault was found: {seen}" if expect else seen
     except (Broken, ValueError, IndexError) as error:
         ok, seen = expect, str(error)
-    print(json.dumps({"client": PACKAGE, "version": version(PACKAGE), "ok": ok, "seen": seen}, ensure_ascii=False))
+    line = {"client": PACKAGE, "version": version(PACKAGE), "ok": ok, "seen": seen, **tree}
+    print(json.dumps(line, ensure_ascii=False))
     return 0 if ok else 1
 
 

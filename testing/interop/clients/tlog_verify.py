@@ -3,7 +3,7 @@
 
 It opens the checkpoint with the log's verifier key, reads every entry bundle, hashes the tree again (RFC 6962), and
 compares the root and every tile with it. It imports nothing of Marque and shares no code with it. It prints one JSON
-line {"client", "version", "ok", "seen"} and exits 0 or 1 (2: usage).
+line {"client", "version", "ok", "seen", "size", "root"} and exits 0 or 1 (2: usage).
 
 LOG is a folder, an http:// or https:// URL, or `-` for none: then only a proof is verified.
 """
@@ -237,7 +237,7 @@ def verify_log(args):
         need(before <= size, f"the tree has {size} entries, the older one had {before}")
         need(tree_hash(leaves[:before]) == start, f"the older tree of {before} entries is not the beginning of this one")
         seen.append(f"the older tree of {before} entries is its beginning")
-    return seen + witnesses(note, args)
+    return seen + witnesses(note, args), {"size": size, "root": encode64(root)}
 
 
 def verify_proof(args):
@@ -274,9 +274,9 @@ def parse_args():
 
 
 def main():
-    args = parse_args()
+    args, head = parse_args(), {}
     try:
-        seen = verify_log(args) if args.log != "-" else []
+        seen, head = verify_log(args) if args.log != "-" else ([], head)
         seen = "; ".join(seen + (verify_proof(args) if args.proof else []))
         ok = not args.expect_fault
         seen = seen if ok else f"no fault was found: {seen}"
@@ -284,7 +284,7 @@ def main():
         ok, seen = args.expect_fault, str(error)
     except OSError as error:
         ok, seen = False, f"{type(error).__name__}: {error}"
-    print(json.dumps({"client": "tlog-python", "version": VERSION, "ok": ok, "seen": seen}, ensure_ascii=False))
+    print(json.dumps({"client": "tlog-python", "version": VERSION, "ok": ok, "seen": seen, **head}, ensure_ascii=False))
     return 0 if ok else 1
 
 

@@ -36,7 +36,7 @@ use crate::world::{WARD, World};
 
 /// Runs the judge.
 pub fn judge(world: &World) -> Result<Heard> {
-    let address = world.addresses.broker.as_deref().ok_or_else(|| Fault::new("the server has no broker's socket"))?;
+    let address = world.site.addresses.broker.as_deref().ok_or_else(|| Fault::new("the server has no broker's socket"))?;
     let context = x509_context(world)?;
     let ward = waiting("ward", world, WARD)?;
     let nobody = waiting("nobody", world, "nobody")?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What a content judge saw.
@@ -11,12 +12,33 @@ pub struct Heard {
     pub version: Option<String>,
     /// What it saw, for people.
     pub seen: Value,
+    /// The tree that it judged, where it judges a log.
+    pub tree: Option<Tree>,
+}
+
+/// A tree, as a judge of a log names it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Tree {
+    /// How many entries it has.
+    pub size: u64,
+    /// The root hash, in base64.
+    pub root: String,
 }
 
 impl Heard {
     /// Seen by a client whose version is known before.
     pub fn seen(seen: impl Into<Value>) -> Self {
-        Self { version: None, seen: seen.into() }
+        Self { version: None, seen: seen.into(), tree: None }
+    }
+
+    /// Seen by a client that names its version.
+    pub fn by(version: Option<String>, seen: impl Into<Value>) -> Self {
+        Self { version, ..Self::seen(seen) }
+    }
+
+    /// The same, of this tree.
+    pub fn of_tree(self, size: u64, root: impl fmt::Display) -> Self {
+        Self { tree: Some(Tree { size, root: root.to_string() }), ..self }
     }
 }
 

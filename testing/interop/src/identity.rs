@@ -15,7 +15,7 @@ use crate::world::{GO, GO_PEER, JAVA, World};
 pub fn go(world: &World) -> Result<Heard> {
     let denied = hear(go_program(world, "stranger")?.arg("denied"))?;
     let fetched = hear(go_program(world, GO)?.args(["fetch", &id(GO)]))?;
-    Ok(Heard { version: fetched.version, seen: json!({ "fetch": fetched.seen, "denied": denied.seen }) })
+    Ok(Heard::by(fetched.version, json!({ "fetch": fetched.seen, "denied": denied.seen })))
 }
 
 /// go-spiffe's experimental WIT-SVIDs; a server that does not serve them says so.
@@ -25,7 +25,7 @@ pub fn go_wit(world: &World) -> Result<Heard> {
     let (plain, addresses) = world.plain()?;
     let none = hear(go_program(world, GO)?.arg("no-wit").env(SOCKET, &addresses.workload_api))?;
     drop(plain);
-    Ok(Heard { version: fetched.version, seen: json!({ "fetch": fetched.seen, "denied": denied.seen, "none": none.seen }) })
+    Ok(Heard::by(fetched.version, json!({ "fetch": fetched.seen, "denied": denied.seen, "none": none.seen })))
 }
 
 /// Two attested Go processes by mutual TLS: the right peer, and a wrong one refused.
@@ -63,12 +63,12 @@ pub fn go_rotation(world: &World) -> Result<Heard> {
     need(loaded.get("ok") == Some(&json!(true)), format!("the load: {loaded}"))?;
     drop(server);
     let version = seen.get("version").and_then(Value::as_str).map(str::to_owned);
-    Ok(Heard { version, seen: json!({ "watch": seen.get("seen"), "load": loaded.get("seen") }) })
+    Ok(Heard::by(version, json!({ "watch": seen.get("seen"), "load": loaded.get("seen") })))
 }
 
 /// go-spiffe's federation client against our bundle endpoint.
 pub fn go_federation(world: &World) -> Result<Heard> {
-    let url = format!("{}/spiffe/bundle", world.addresses.issuer);
+    let url = format!("{}/spiffe/bundle", world.site.addresses.issuer);
     hear(go_program(world, GO)?.args(["federation", DOMAIN, &url, "spiffe://example.org/marque"]))
 }
 
@@ -86,7 +86,7 @@ pub fn java_mtls(world: &World) -> Result<Heard> {
 /// Envoy takes its certificate and its roots by SDS, and speaks mutual TLS both ways.
 pub fn envoy(world: &World) -> Result<Heard> {
     let mut command = Command::new(world.python()?);
-    command.arg(clients().with_file_name("envoy").join("envoy_client.py")).env(SOCKET, &world.addresses.workload_api);
+    command.arg(clients().with_file_name("envoy").join("envoy_client.py")).env(SOCKET, &world.site.addresses.workload_api);
     hear(command.args(["talk", &id(crate::world::PYTHON), &id(crate::world::ENVOY)]))
 }
 
@@ -123,13 +123,13 @@ fn go_program(world: &World, identity: &str) -> Result<Command> {
         std::fs::copy(built("MARQUE_GO_SPIFFE")?.join("spiffe"), &path)?;
     }
     let mut command = Command::new(path);
-    command.env(SOCKET, &world.addresses.workload_api);
+    command.env(SOCKET, &world.site.addresses.workload_api);
     Ok(command)
 }
 
 fn java_program(world: &World) -> Result<Command> {
     let mut command = Command::new("java");
-    command.arg("-jar").arg(built("MARQUE_JAVA")?).env(SOCKET, &world.addresses.workload_api);
+    command.arg("-jar").arg(built("MARQUE_JAVA")?).env(SOCKET, &world.site.addresses.workload_api);
     Ok(command)
 }
 

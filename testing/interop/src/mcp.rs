@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::fault::{Fault, Heard, Result};
 use crate::process::finish;
@@ -76,7 +76,7 @@ fn converse(world: &World, task: &str, service: &str, cases: &[Case]) -> Result<
             Err(fault) => failed.push(format!("{}: {fault}", case.name)),
         }
     }
-    if failed.is_empty() { Ok(Heard { version, seen: Value::Object(seen) }) } else { Err(Fault::new(failed.join("; "))) }
+    if failed.is_empty() { Ok(Heard::by(version, seen)) } else { Err(Fault::new(failed.join("; "))) }
 }
 
 fn call(world: &World, task: &str, service: &str, case: &Case) -> Result<Heard> {

@@ -21,7 +21,7 @@ pub const PEER_WORD: &str = "mtls-peer";
 
 /// Runs the judge: the right peer is greeted, a wrong one is refused by either side.
 pub fn judge(world: &World) -> Result<Heard> {
-    let socket = world.addresses.workload_api.as_str();
+    let socket = world.site.addresses.workload_api.as_str();
     let (_peer, address) = peer(world, socket, OWN)?;
     let (_other, refusing) = peer(world, socket, WRONG)?;
     runtime()?.block_on(async {

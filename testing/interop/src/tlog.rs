@@ -5,51 +5,41 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
+use serde_json::Value;
 use sha2::Sha256;
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::{Checkpoint, Hash, Tile, TileHashReader, TileReader};
 
 use crate::fault::{Fault, Heard, Result, need};
 use crate::process::Stopwatch;
-use crate::workload::fetch_jwt_svids;
-use crate::world::World;
+use crate::site::Site;
 
-/// A copy of the log that nobody writes to.
+/// A site's log, with a copy of it that nobody writes to.
 #[derive(Debug)]
-pub struct Log {
-    /// Where it is.
+pub struct Log<'a> {
+    /// The server that has it.
+    pub site: &'a Site,
+    /// Where the copy is.
     pub dir: PathBuf,
     /// The verifier key.
     pub key: String,
 }
 
-/// The copy, made when it is first asked for, of a log long enough to have full tiles and a second level of them.
-pub fn copy(world: &World) -> Result<Log> {
-    let ledger = world.ledger();
-    let key = std::fs::read_to_string(ledger.join("verifier"))?.trim().to_owned();
-    let dir = world.dir().join("ledger-copy");
-    if !dir.is_dir() {
-        fetch_jwt_svids(world, MORE)?;
-        settle(&ledger)?;
-        let part = world.dir().join("ledger-copy.part");
-        std::fs::create_dir_all(&part)?;
-        // The checkpoint first: the files that it speaks of are there before it is.
-        std::fs::copy(ledger.join("checkpoint"), part.join("checkpoint"))?;
-        copy_tree(&ledger.join("tile"), &part.join("tile"))?;
-        std::fs::rename(&part, &dir)?;
-    }
-    Ok(Log { dir, key })
-}
-
-/// Waits until a checkpoint covers the entries that were just made.
-fn settle(ledger: &Path) -> Result<()> {
-    std::thread::sleep(CHECKPOINT);
+/// Waits until nothing more is written and a checkpoint covers all that was: then whoever reads the log sees one tree.
+fn settle(site: &Site) -> Result<()> {
     let watch = Stopwatch::start();
-    while head(&std::fs::read(ledger.join("checkpoint"))?)?.size() <= u64::from(MORE) {
-        need(watch.elapsed() < PATIENCE, "no checkpoint covers the latest entries")?;
+    let mut before = None;
+    loop {
+        let status = site.marque(&["status"], "")?;
+        let entries = status.get("entries").and_then(Value::as_u64);
+        let covered = head(&std::fs::read(site.ledger().join("checkpoint"))?)?.size();
+        if entries == Some(covered) && before == entries {
+            return Ok(());
+        }
+        need(watch.elapsed() < PATIENCE, format!("a checkpoint covers {covered} entries: {status}"))?;
+        before = entries;
         std::thread::sleep(CHECKPOINT);
     }
-    Ok(())
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
@@ -67,15 +57,14 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// `tlog_tiles`: the checkpoint's text, inclusion of entries, and an older tree as the start of this one.
-pub fn tiles(world: &World) -> Result<Heard> {
-    let log = copy(world)?;
+pub fn tiles(log: &Log<'_>) -> Result<Heard> {
     let head = head(&log.checkpoint()?)?;
     need(head.origin() == log.origin()?, format!("the checkpoint is of `{}`", head.origin()))?;
     let (size, root) = (head.size(), *head.hash());
     let entries = log.entries(size)?;
-    let reader = TileHashReader::new(size, root, &log);
-    let mut proved = 0;
-    for index in [0, 1, size / 3, 255, 256, size / 2, size.saturating_sub(1)] {
+    let reader = TileHashReader::new(size, root, log);
+    let (mut proved, mut continued) = (0, 0);
+    for index in [0, 1, size / 3, 255, 256, size / 2, size.saturating_sub(1)].into_iter().filter(|index| *index < size) {
         let entry = usize::try_from(index).ok().and_then(|at| entries.get(at));
         let entry = entry.ok_or_else(|| Fault::new(format!("there is no entry {index}")))?;
         let proof = tlog_tiles::prove_record(size, index, &reader)?;
@@ -84,33 +73,35 @@ pub fn tiles(world: &World) -> Result<Heard> {
         need(forged.is_err(), format!("another entry passes for entry {index}"))?;
         proved += 1;
     }
-    for older in [1, 255, 256, size.saturating_sub(1)] {
+    for older in [1, 255, 256, size.saturating_sub(1)].into_iter().filter(|older| *older < size) {
         let start: Hash = tlog_tiles::tree_hash(older, &reader)?;
         let proof = tlog_tiles::prove_tree(size, older, &reader)?;
         tlog_tiles::check_tree(&proof, size, root, older, start)?;
+        continued += 1;
     }
-    Ok(Heard::seen(format!("{size} entries, {proved} inclusion proofs and 4 consistency proofs from the tiles")))
+    let seen = format!("{size} entries, {proved} inclusion proofs and {continued} consistency proofs from the tiles");
+    Ok(Heard::seen(seen).of_tree(size, root))
 }
 
 /// `signed_note`: the signature holds, and does not for another text.
-pub fn note(world: &World) -> Result<Heard> {
-    let log = copy(world)?;
+pub fn note(log: &Log<'_>) -> Result<Heard> {
     let bytes = log.checkpoint()?;
     let verifiers = VerifierList::new(vec![Box::new(StandardVerifier::new(&log.key)?)]);
     let note = Note::from_bytes(&bytes)?;
     let (verified, unknown) = note.verify(&verifiers)?;
     need(verified.len() == 1, format!("{} signatures are the log's", verified.len()))?;
-    let size = head(&bytes)?.size();
+    let head = head(&bytes)?;
+    let size = head.size();
     let text = String::from_utf8_lossy(&bytes).replacen(&format!("\n{size}\n"), &format!("\n{}\n", size + 1), 1);
     let forged = Note::from_bytes(text.as_bytes())?;
     need(forged.verify(&verifiers).is_err(), "the signature holds for another size")?;
     let name = verified.first().map_or("", |signature| signature.name());
-    Ok(Heard::seen(format!("signed by {name}, {} other signatures; not for another size", unknown.len())))
+    let seen = format!("signed by {name}, {} other signatures; not for another size", unknown.len());
+    Ok(Heard::seen(seen).of_tree(size, head.hash()))
 }
 
 /// `ct-merkle`: the entries hash to the root (RFC 6962 section 2.1).
-pub fn tree(world: &World) -> Result<Heard> {
-    let log = copy(world)?;
+pub fn tree(log: &Log<'_>) -> Result<Heard> {
     let head = head(&log.checkpoint()?)?;
     let mut tree = MemoryBackedTree::<Sha256, Vec<u8>>::new();
     for entry in log.entries(head.size())? {
@@ -118,7 +109,8 @@ pub fn tree(world: &World) -> Result<Heard> {
     }
     let root = tree.root();
     need(root.as_bytes().as_slice() == head.hash().0.as_slice(), "the entries do not hash to the signed root")?;
-    Ok(Heard::seen(format!("{} entries hash to {}", root.num_leaves(), head.hash())))
+    let (size, root) = (root.num_leaves(), *head.hash());
+    Ok(Heard::seen(format!("{size} entries hash to {root}")).of_tree(size, root))
 }
 
 /// The tree head of a note, whose signature is not looked at here.
@@ -127,7 +119,34 @@ fn head(note: &[u8]) -> Result<Checkpoint> {
     Checkpoint::from_reader(&mut text, false).map_err(|error| Fault::new(error.to_string()))
 }
 
-impl Log {
+impl<'a> Log<'a> {
+    /// Copies what a site's log has now to a new folder `dir`.
+    pub fn copy(site: &'a Site, dir: PathBuf) -> Result<Self> {
+        settle(site)?;
+        let ledger = site.ledger();
+        let key = std::fs::read_to_string(ledger.join("verifier"))?.trim().to_owned();
+        std::fs::create_dir_all(&dir)?;
+        // The checkpoint first: the files that it speaks of are there before it is.
+        std::fs::copy(ledger.join("checkpoint"), dir.join("checkpoint"))?;
+        copy_tree(&ledger.join("tile"), &dir.join("tile"))?;
+        Ok(Self { site, dir, key })
+    }
+
+    /// Where a judge may write something about this log.
+    pub fn beside(&self, name: &str) -> String {
+        self.dir.with_extension(name).display().to_string()
+    }
+
+    /// Something that `marque demo` left, where that wrote the log.
+    pub fn left(&self, name: &str) -> Option<String> {
+        self.site.demo.as_ref().map(|left| left.join(name).display().to_string())
+    }
+
+    /// How many entries the copy has.
+    pub fn size(&self) -> Result<u64> {
+        Ok(head(&self.checkpoint()?)?.size())
+    }
+
     /// The log's name, as its key says it.
     pub fn origin(&self) -> Result<&str> {
         self.key.split_once('+').map(|(name, _)| name).ok_or_else(|| Fault::new("the verifier key has no name"))
@@ -175,7 +194,7 @@ fn split(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(entries)
 }
 
-impl TileReader for Log {
+impl TileReader for Log<'_> {
     fn height(&self) -> u8 {
         HEIGHT
     }
@@ -192,8 +211,6 @@ impl TileReader for Log {
     fn save_tiles(&self, _: &[Tile], _: &[Vec<u8>]) {}
 }
 
-/// So many JWT-SVIDs are fetched, that the log has a full tile, a partial one, and one above.
-const MORE: u32 = 300;
 const HEIGHT: u8 = 8;
 const FULL: u32 = 256;
 const WIDTH: u64 = 256;

@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// Runs the judge.
 pub fn judge(world: &World) -> Result<Heard> {
-    let mut seen = runtime()?.block_on(talk(&world.addresses.workload_api))?;
+    let mut seen = runtime()?.block_on(talk(&world.site.addresses.workload_api))?;
     let refused = unknown(world)?;
     if let Some(map) = seen.as_object_mut() {
         map.insert("stranger".to_owned(), json!(refused));
@@ -27,7 +27,7 @@ pub fn judge(world: &World) -> Result<Heard> {
 /// This program's own X.509-SVID and bundle, for the other judges.
 pub fn x509_context(world: &World) -> Result<X509Context> {
     runtime()?.block_on(async {
-        let client = WorkloadApiClient::connect_to(&world.addresses.workload_api).await?;
+        let client = WorkloadApiClient::connect_to(&world.site.addresses.workload_api).await?;
         Ok(client.fetch_x509_context().await?)
     })
 }
@@ -35,7 +35,7 @@ pub fn x509_context(world: &World) -> Result<X509Context> {
 /// Makes the log longer: every JWT-SVID is one entry or more.
 pub fn fetch_jwt_svids(world: &World, count: u32) -> Result<()> {
     runtime()?.block_on(async {
-        let client = WorkloadApiClient::connect_to(&world.addresses.workload_api).await?;
+        let client = WorkloadApiClient::connect_to(&world.site.addresses.workload_api).await?;
         for _ in 0..count {
             client.fetch_jwt_svid([AUDIENCE], None).await?;
         }
@@ -142,7 +142,7 @@ fn offline(svid: &JwtSvid, bundles: &JwtBundleSet) -> Result<()> {
 fn unknown(world: &World) -> Result<String> {
     let path = renamed(world.dir().join(STRANGER))?;
     let mut command = Command::new(path);
-    let ended = finish(command.arg(STRANGER).arg(&world.addresses.workload_api), "")?.well("the stranger")?;
+    let ended = finish(command.arg(STRANGER).arg(&world.site.addresses.workload_api), "")?.well("the stranger")?;
     Ok(ended.output.trim().to_owned())
 }
 

@@ -4,22 +4,20 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::fault::{Fault, Result};
 use crate::manifest;
 use crate::process::{Server, finish, renamed};
-use crate::workload::OWN;
+use crate::site::{Addresses, Site, serve};
+use crate::workload::{OWN, fetch_jwt_svids};
 
 /// Everything that runs, and ends with this.
 #[derive(Debug)]
 pub struct World {
-    /// Where the server listens.
-    pub addresses: Addresses,
-    marque: PathBuf,
+    /// The server.
+    pub site: Site,
     python: Option<PathBuf>,
-    _server: Server,
     _tools: Server,
     /// Another trust domain's bundle endpoint, written in Go.
     _publisher: Option<Server>,
@@ -27,41 +25,26 @@ pub struct World {
     dir: tempfile::TempDir,
 }
 
-/// Where a server listens, as `marque serve` prints it.
-#[derive(Debug, Deserialize)]
-pub struct Addresses {
-    /// `unix:///…`.
-    pub workload_api: String,
-    /// `https://…`, the token endpoint's.
-    pub issuer: String,
-    /// `http://…`, where the published log is served.
-    #[serde(default)]
-    pub ledger: Option<String>,
-    /// `unix:///…`, where brokers connect.
-    #[serde(default)]
-    pub broker: Option<String>,
-}
-
 impl World {
     /// Starts everything, and applies the manifest.
     pub fn start() -> Result<Self> {
-        let marque = variable("MARQUE_BIN").ok_or_else(|| Fault::new("`MARQUE_BIN` does not name the binary"))?;
+        let binary = variable("MARQUE_BIN").ok_or_else(|| Fault::new("`MARQUE_BIN` does not name the binary"))?;
         let python = variable("MARQUE_PYTHON");
         let dir = tempfile::Builder::new().prefix("marque-interop-").tempdir()?;
         let at = dir.path();
 
         let key_file = at.join("office.key");
         std::fs::write(&key_file, KEY)?;
-        let mut command = Command::new(&marque);
+        let mut command = Command::new(&binary);
         command.args(["demo", "tools", "--dir"]).arg(at.join("office")).arg("--key-file").arg(&key_file);
         let tools = Server::start("tool server", &mut command, at)?;
         let address = tools.line()?;
 
         let (publisher, federation) = publisher(at)?.unzip();
-        let config = configuration(at, federation.as_deref())?;
-        let (server, addresses) = serve(&marque, at, "server", &["--ledger", "127.0.0.1:0", "--config", &config])?;
+        let config = configuration(at, federation.as_deref());
+        let site = Site::start("world", &binary, at, at.join("server"), &config)?;
 
-        let world = Self { addresses, marque, python, _server: server, _tools: tools, _publisher: publisher, dir };
+        let world = Self { site, python, _tools: tools, _publisher: publisher, dir };
         world.marque(&["secret", "set", "office-key"], KEY)?;
         world.marque(&["person", "add", BOB], "")?;
         world.apply(&address)?;
@@ -70,7 +53,17 @@ impl World {
 
     /// A server of its own, without a configuration: with nothing that is experimental.
     pub fn plain(&self) -> Result<(Server, Addresses)> {
-        serve(&self.marque, self.dir(), "plain-server", &["--console", "127.0.0.1:0"])
+        serve(&self.site.binary, self.dir(), "plain-server", &self.dir().join("plain-server"), &[])
+    }
+
+    /// A server on what `marque demo` leaves.
+    pub fn demo(&self) -> Result<Site> {
+        Site::demo(&self.site.binary, self.dir())
+    }
+
+    /// Makes the log long enough to have full tiles and a second level of them.
+    pub fn lengthen(&self) -> Result<()> {
+        fetch_jwt_svids(self, MORE)
     }
 
     fn apply(&self, tools: &str) -> Result<()> {
@@ -119,17 +112,12 @@ impl World {
 
     /// The path of the Workload API's socket.
     pub fn workload_socket(&self) -> PathBuf {
-        PathBuf::from(self.addresses.workload_api.trim_start_matches("unix://"))
+        PathBuf::from(self.site.addresses.workload_api.trim_start_matches("unix://"))
     }
 
     /// A directory for whatever a judge needs.
     pub fn dir(&self) -> &Path {
         self.dir.path()
-    }
-
-    /// The log's directory.
-    pub fn ledger(&self) -> PathBuf {
-        self.state().join("ledger")
     }
 
     /// The interpreter of the Python clients.
@@ -140,16 +128,13 @@ impl World {
     /// A command that runs one of the Python clients.
     pub fn client(&self, name: &str) -> Result<Command> {
         let mut command = Command::new(self.python()?);
-        command.arg(client_file(name)).env("SPIFFE_ENDPOINT_SOCKET", &self.addresses.workload_api);
+        command.arg(client_file(name)).env("SPIFFE_ENDPOINT_SOCKET", &self.site.addresses.workload_api);
         Ok(command)
     }
 
     /// Runs one command of the CLI as alice, and takes its JSON.
     pub fn marque(&self, args: &[&str], input: &str) -> Result<Value> {
-        let what = format!("`marque {}`", args.join(" "));
-        let mut command = self.as_alice();
-        let ended = finish(command.arg("--json").args(args), input)?.well(&what)?;
-        Ok(serde_json::from_str(&ended.output)?)
+        self.site.marque(args, input)
     }
 
     /// Starts a task for the Python agent.
@@ -164,44 +149,21 @@ impl World {
     /// A command that runs a Python client under `marque run`, at one service behind the gateway. Only the launched
     /// process knows the gateway's address, so a shell puts it in its place.
     pub fn launched(&self, task: &str, client: &str, service: &str) -> Result<Command> {
-        let mut command = self.as_alice();
+        let mut command = self.site.as_alice();
         command.args(["run", "--as", PYTHON, "--task", task, "--", "sh", "-c", LAUNCHED, "sh"]);
         command.arg(self.python()?).arg(client_file(client)).arg(service);
         Ok(command)
     }
-
-    fn as_alice(&self) -> Command {
-        let mut command = Command::new(&self.marque);
-        command.arg("--state").arg(self.state()).args(["--person", ALICE]);
-        command
-    }
-
-    fn state(&self) -> PathBuf {
-        self.dir().join("server")
-    }
 }
 
-/// Starts `marque serve`, with its state in a directory of that name.
-fn serve(marque: &Path, at: &Path, name: &'static str, more: &[&str]) -> Result<(Server, Addresses)> {
-    let mut command = Command::new(marque);
-    command.arg("--json").arg("--state").arg(at.join(name)).args(["serve", "--administrator", ALICE]);
-    command.args(["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]).args(more);
-    let server = Server::start(name, &mut command, at)?;
-    let addresses = serde_json::from_str(&server.line()?)?;
-    Ok((server, addresses))
-}
-
-/// Writes the server's configuration: what is experimental, and this program as the one broker.
-fn configuration(at: &Path, federation: Option<&str>) -> Result<String> {
-    let path = at.join("marque.toml");
+/// The server's configuration: what is experimental, and this program as the one broker.
+fn configuration(at: &Path, federation: Option<&str>) -> String {
     let socket = serde_json::json!(format!("unix://{}", at.join("broker.sock").display()));
-    let text = format!(
+    format!(
         "[experimental]\nwit_svid = \"{REVISION}\"\nbroker = \"{REVISION}\"\n\
          [broker]\nsocket = {socket}\nallow = [\"{OWN}\"]\n{}",
         federation.unwrap_or_default()
-    );
-    std::fs::write(&path, text)?;
-    Ok(path.display().to_string())
+    )
 }
 
 /// Starts a foreign trust domain's bundle endpoint, and says how to federate with it (`https_spiffe`).
@@ -230,19 +192,22 @@ fn interpreter(python: &Path) -> Result<PathBuf> {
     Ok(PathBuf::from(ended.output.trim()))
 }
 
-fn client_file(name: &str) -> PathBuf {
+/// Where a client's program is.
+pub fn client_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+/// A variable of the environment that names something, if it does.
+pub fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The revision of the SPIFFE specifications for what is experimental.
 const REVISION: &str = "665a28f3";
+/// So many JWT-SVIDs are fetched: each is one entry or more.
+const MORE: u32 = 300;
 /// The other trust domain.
 const FEDERATED: &str = "example-federated.org";
-const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
 /// The identities of the Go program, at either of its paths.
 pub const GO: &str = "agent/go";

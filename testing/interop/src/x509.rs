@@ -21,12 +21,12 @@ pub fn judge(world: &World) -> Result<Heard> {
     files.chain("sslserver")?;
     files.fields()?;
     files.key()?;
-    let host = world.addresses.issuer.trim_start_matches("https://").to_owned();
+    let host = world.site.addresses.issuer.trim_start_matches("https://").to_owned();
     for protocol in ["-tls1_2", "-tls1_3"] {
         files.handshake(&host, protocol)?;
     }
     let seen = json!({ "chain": "verified for client and server", "id": OWN, "mutual_tls": ["1.2", "1.3"] });
-    Ok(Heard { version: version.split_whitespace().nth(1).map(str::to_owned), seen })
+    Ok(Heard::by(version.split_whitespace().nth(1).map(str::to_owned), seen))
 }
 
 /// The SVID as `openssl` takes it.

@@ -147,6 +147,8 @@ pub enum ExportCommand {
     Run(ExportRun),
     /// How far each export is that the server's configuration names.
     Status,
+    /// Print the JSON schema of events, for readers of exports and of the log.
+    Schema,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,4 +1,4 @@
-//! `marque export`: a range of the log in another format, and how far the configured exports are.
+//! `marque export`: a range of the log in another format, how far the configured exports are, and the schema of events.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,6 +14,10 @@ pub async fn export(context: &Context<'_>, command: ExportCommand) -> Result<()>
     match command {
         ExportCommand::Run(run) => write_out(context, &run).await,
         ExportCommand::Status => status(context).await,
+        ExportCommand::Schema => {
+            context.output.line(serde_json::to_string_pretty(&marque_engine::event_schema())?);
+            Ok(())
+        }
     }
 }
 

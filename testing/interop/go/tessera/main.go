@@ -1,7 +1,7 @@
 // Command tessera judges a transparency log over HTTP with Tessera's fsck: it reads every entry bundle, derives the tree and
 // all its tiles again, and compares them with the log's. It imports nothing of Marque.
 //
-// It prints one JSON line {"client", "version", "ok", "seen"} and exits 0 or 1 (2: usage).
+// It prints one JSON line {"client", "version", "ok", "seen", "size", "root"} and exits 0 or 1 (2: usage).
 //
 //	tessera [--expect-fault] URL VKEY
 package main
@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -37,7 +38,7 @@ func main() {
 	klog.SetOutput(io.Discard)
 	klog.LogToStderr(false)
 
-	seen, found, err := judge(flag.Arg(0), flag.Arg(1))
+	seen, tree, found, err := judge(flag.Arg(0), flag.Arg(1))
 	ok := err == nil && found == *expect
 	switch {
 	case err != nil:
@@ -52,29 +53,36 @@ func main() {
 		Version string `json:"version"`
 		OK      bool   `json:"ok"`
 		Seen    string `json:"seen"`
-	}{"tessera-fsck", version("github.com/transparency-dev/tessera"), ok, seen}
+		head
+	}{"tessera-fsck", version("github.com/transparency-dev/tessera"), ok, seen, tree}
 	if err := json.NewEncoder(os.Stdout).Encode(line); err != nil || !ok {
 		os.Exit(1)
 	}
 }
 
+// head is the tree that the checkpoint names.
+type head struct {
+	Size uint64 `json:"size"`
+	Root string `json:"root"`
+}
+
 // judge says what was seen and whether that is a fault of the log. An error means that the log could not be judged.
-func judge(base, vkey string) (seen string, found bool, err error) {
+func judge(base, vkey string) (seen string, tree head, found bool, err error) {
 	verifier, err := note.NewVerifier(vkey)
 	if err != nil {
-		return "", false, err
+		return "", tree, false, err
 	}
 	root, err := url.Parse(base)
 	if err != nil {
-		return "", false, err
+		return "", tree, false, err
 	}
 	fetcher, err := client.NewHTTPFetcher(root, nil)
 	if err != nil {
-		return "", false, err
+		return "", tree, false, err
 	}
 	reader := &reader{from: fetcher}
 	seen, found = check(reader, verifier)
-	return seen, found, reader.failure()
+	return seen, reader.head, found, reader.failure()
 }
 
 func check(reader *reader, verifier note.Verifier) (seen string, found bool) {
@@ -89,7 +97,7 @@ func check(reader *reader, verifier note.Verifier) (seen string, found bool) {
 		return shorten(err.Error()), true
 	}
 	files := judge.Status().ResourcesFetched
-	return fmt.Sprintf("%s entries in %d files: the tree and all tiles were derived again", reader.size, files), false
+	return fmt.Sprintf("%d entries in %d files: the tree and all tiles were derived again", reader.head.Size, files), false
 }
 
 // leaves gives the leaf hashes of a bundle (RFC 6962).
@@ -105,19 +113,21 @@ func leaves(bundle []byte) ([][]byte, error) {
 	return hashes, nil
 }
 
-// reader remembers the size in the checkpoint, and that a file could not be fetched for another reason than its absence:
+// reader remembers the tree in the checkpoint, and that a file could not be fetched for another reason than its absence:
 // that is no fault of the log.
 type reader struct {
 	from   fsck.Fetcher
-	size   string
+	head   head
 	mutex  sync.Mutex
 	failed error
 }
 
 func (r *reader) ReadCheckpoint(ctx context.Context) ([]byte, error) {
 	data, err := r.keep(r.from.ReadCheckpoint(ctx))
-	if lines := strings.Split(string(data), "\n"); len(lines) > 1 {
-		r.size = lines[1]
+	if lines := strings.Split(string(data), "\n"); len(lines) > 2 {
+		// Whether it is well written is for fsck to say.
+		size, _ := strconv.ParseUint(lines[1], 10, 64)
+		r.head = head{size, lines[2]}
 	}
 	return data, err
 }

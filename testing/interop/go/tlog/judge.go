@@ -28,6 +28,7 @@ func judge(source *source, vkey, older string) (string, error) {
 	if err := inclusion(source, tree, hashes); err != nil {
 		return "", asFault(err)
 	}
+	source.tree = tree
 	seen := fmt.Sprintf("%d entries proved in the tree %s", tree.N, tree.Hash)
 	if older != "" {
 		before, err := consistency(older, verifier, tree, hashes)

@@ -2,7 +2,8 @@
 // (golang.org/x/mod/sumdb/tlog and sumdb/note). It imports nothing of Marque.
 //
 // It opens the checkpoint with the log's verifier key, proves every entry to be in the tree, and, with an older checkpoint,
-// that the tree only grew. It prints one JSON line {"client", "version", "ok", "seen"} and exits 0 or 1 (2: usage).
+// that the tree only grew. It prints one JSON line {"client", "version", "ok", "seen", "size", "root"} and exits 0 or 1 (2:
+// usage).
 //
 //	tlog [--older FILE] [--content-types] [--expect-fault] URL VKEY
 package main
@@ -35,7 +36,9 @@ func main() {
 		Version string `json:"version"`
 		OK      bool   `json:"ok"`
 		Seen    string `json:"seen"`
-	}{"go-sumdb-tlog", version("golang.org/x/mod"), ok, seen}
+		Size    int64  `json:"size"`
+		Root    string `json:"root"`
+	}{"go-sumdb-tlog", version("golang.org/x/mod"), ok, seen, source.tree.N, source.tree.Hash.String()}
 	if err := json.NewEncoder(os.Stdout).Encode(line); err != nil || !ok {
 		os.Exit(1)
 	}

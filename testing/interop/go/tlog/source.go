@@ -25,6 +25,8 @@ var client = http.Client{Timeout: 30 * time.Second}
 type source struct {
 	base  string
 	types bool
+	// tree is that of the checkpoint, once every entry was proved to be in it.
+	tree tlog.Tree
 	// known has the tiles that were found to be of the tree.
 	known map[tlog.Tile][]byte
 	tiles int
