@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use marque_store::StoreError;
 use marque_store::log::{Log, MAX_ENTRY};
 
-use super::disk::{append, close, entries, segments};
+use super::disk::{append, entries, segments};
 
 /// The size of a batch's header, as the format says.
 const HEADER: usize = 24;
@@ -41,7 +41,7 @@ impl Small {
         for batch in batches {
             append(&log, batch.clone());
         }
-        close(log, dir.path());
+        drop(log);
         let file = segments(dir.path()).pop().unwrap();
         std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(64 << 10).unwrap();
         Self { dir, file }
@@ -91,7 +91,7 @@ fn the_last_batch_is_there_whole_or_not_at_all() {
             let last = batch("last", steps);
             append(&log, last.clone());
             assert!(entries(&log, 0) == [acknowledged.as_slice(), &last].concat());
-            close(log, small.path());
+            drop(log);
 
             let mut bytes = small.bytes();
             let (start, end, padded) = place(&bytes, &last);
@@ -147,7 +147,7 @@ fn damage_before_the_last_segment_is_never_dropped() {
     for n in 0..5 {
         append(&log, vec![vec![n; MAX_ENTRY]; 60]);
     }
-    close(log, dir.path());
+    drop(log);
     let files = segments(dir.path());
     assert_eq!(files.len(), 2, "four batches, then one");
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use marque_store::log::{Log, SEGMENT_BYTES};
+use marque_store::log::Log;
 
 /// Appends entries as one batch and waits until they are durable. Returns the index of the first.
 pub(crate) fn append(log: &Log, entries: Vec<Vec<u8>>) -> u64 {
@@ -27,25 +27,10 @@ pub(crate) fn entries(log: &Log, from: u64) -> Vec<Vec<u8>> {
     }
 }
 
-/// Closes a log after its next segment file has all its bytes, so that opening in a loop piles up no half-made files.
-pub(crate) fn close(log: Log, dir: &Path) {
-    for _ in 0..200_000 {
-        if names(dir, "spare-").iter().any(|path| path.metadata().is_ok_and(|m| m.len() >= SEGMENT_BYTES)) {
-            break;
-        }
-        std::thread::yield_now();
-    }
-    drop(log);
-}
-
 /// The segment files, the oldest first.
 pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
-    names(dir, "0")
-}
-
-fn names(dir: &Path, start: &str) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> = paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(start)).collect();
+    let mut found: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "segment")).collect();
     found.sort();
     found
 }

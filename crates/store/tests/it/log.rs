@@ -4,7 +4,7 @@ use marque_store::log::{Log, MAX_ENTRY};
 use marque_store::{StateDir, StoreError};
 use proptest::prelude::*;
 
-use super::disk::{append, close, entries, segments};
+use super::disk::{append, entries, segments};
 
 /// An entry that knows its index.
 fn entry(index: u64, length: usize) -> Vec<u8> {
@@ -53,7 +53,7 @@ proptest! {
         for (n, sizes) in appends.into_iter().enumerate() {
             if n == reopened_at {
                 // Closing writes what is queued: nobody waits for it here.
-                close(log, dir.path());
+                drop(log);
                 log = Log::open(dir.path(), 0).unwrap();
                 read_back(&log, 0, &lengths);
             }
@@ -73,7 +73,7 @@ proptest! {
         read_back(&log, 0, &lengths);
         let middle = lengths.len() as u64 / 2;
         read_back(&log, middle, &lengths);
-        close(log, dir.path());
+        drop(log);
         read_back(&Log::open(dir.path(), 0).unwrap(), 0, &lengths);
     }
 }
@@ -100,7 +100,7 @@ fn retired_segments_are_gone_and_their_files_used_again() {
     big(&log, &mut lengths, 5);
     assert_eq!(segments(dir.path()).len(), 3);
     read_back(&log, 480, &lengths);
-    close(log, dir.path());
+    drop(log);
 
     assert!(matches!(Log::open(dir.path(), 479), Err(StoreError::Damaged { .. })), "entry 479 is neither here nor in tiles");
     assert!(matches!(Log::open(dir.path(), 1021), Err(StoreError::Contradicted { .. })), "the log is shorter than its head");
@@ -108,7 +108,7 @@ fn retired_segments_are_gone_and_their_files_used_again() {
     assert_eq!(log.first(), 480);
     read_back(&log, 480, &lengths);
     big(&log, &mut lengths, 1);
-    close(log, dir.path());
+    drop(log);
     read_back(&Log::open(dir.path(), 700).unwrap(), 480, &lengths);
 }
 
@@ -133,7 +133,7 @@ fn an_append_larger_than_a_segment_is_refused_or_reads_back() {
     let log = Log::open(dir.path(), 0).unwrap();
     let lengths = [MAX_ENTRY; 300];
     let accepted = log.append(numbered(0, &lengths)).and_then(|append| append.wait()).is_ok();
-    close(log, dir.path());
+    drop(log);
     let log = Log::open(dir.path(), 0).unwrap();
     read_back(&log, 0, &lengths[..if accepted { 300 } else { 0 }]);
 }

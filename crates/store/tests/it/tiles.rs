@@ -7,7 +7,7 @@ use marque_store::StoreError;
 use marque_store::log::Log;
 use marque_store::tiles::{Head, Tiles};
 
-use super::disk::{append, close, entries, files};
+use super::disk::{append, entries, files};
 
 pub(crate) const ORIGIN: &str = "example.org/marque/log";
 
@@ -202,11 +202,11 @@ fn a_log_shorter_than_its_head_is_refused() {
     let other = site.dir.path().join("other");
     let log = Log::open(&other, 0).unwrap();
     append(&log, (0..9).map(entry).collect());
-    close(log, &other);
+    drop(log);
     assert!(matches!(Log::open(&other, head.size), Err(StoreError::Contradicted { .. })));
     let log = Log::open(&other, 9).unwrap();
     append(&log, vec![entry(9)]);
-    close(log, &other);
+    drop(log);
     assert_eq!(entries(&Log::open(&other, head.size).unwrap(), 0).len(), 10);
 }
 
