@@ -100,7 +100,7 @@ impl Engine {
                 return Ok(true);
             }
             let from = Arc::clone(&set);
-            let advanced = self.off(move |engine| Ok(from.advance_of(&[kind], &engine.rotation(&SoftwareKeys)))).await?;
+            let advanced = self.off(move |engine| Ok(from.advance(&[kind], &engine.rotation(&SoftwareKeys)))).await?;
             for (step, error) in &advanced.failed {
                 tracing::error!("a key could not be changed ({step:?}): {error}");
             }

@@ -17,7 +17,7 @@ use crate::seal::Sealing;
 pub struct StateDir {
     root: PathBuf,
     pub(crate) sealing: Sealing,
-    _lock: Option<File>,
+    _lock: File,
 }
 
 impl StateDir {
@@ -27,18 +27,9 @@ impl StateDir {
         let path = root.join("lock");
         let file = private_file().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { root: root.to_owned(), sealing: Sealing::of(root)?, _lock: Some(file) }),
+            Ok(()) => Ok(Self { root: root.to_owned(), sealing: Sealing::of(root)?, _lock: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { path: root.to_owned() }),
             Err(e) => Err(StoreError::io("lock", &path)(e.into())),
-        }
-    }
-
-    /// A directory to read from, beside the process that writes to it. Its secret files are read by that process alone.
-    pub fn read_only(root: &Path) -> Result<Self> {
-        if root.join("ledger").is_dir() {
-            Ok(Self { root: root.to_owned(), sealing: Sealing::Off, _lock: None })
-        } else {
-            Err(StoreError::NotAStateDir { path: root.to_owned() })
         }
     }
 

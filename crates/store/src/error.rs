@@ -22,12 +22,6 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// The state directory is not one.
-    #[error("`{}` is not a marque state directory: run `marque serve --state {}` to make one", path.display(), path.display())]
-    NotAStateDir {
-        /// The directory.
-        path: PathBuf,
-    },
     /// Written data does not read back as it was written, and it is not the torn end of the last batch.
     #[error("the log is damaged: {what}")]
     Damaged {

@@ -156,13 +156,9 @@ impl AuthoritySet {
         next.settled(self.bundle.sequence)
     }
 
-    /// Does all that is due. What fails, as when the upstream CA cannot sign, holds up nothing else (SPIFFE Federation §4.1).
-    pub fn advance(&self, rotation: &Rotation<'_>) -> Advanced {
-        self.advance_of(&[KeyKind::X509, KeyKind::Jwt, KeyKind::Wit], rotation)
-    }
-
-    /// Does all that is due for keys of these kinds (SPIFFE Federation §4.1).
-    pub fn advance_of(&self, kinds: &[KeyKind], rotation: &Rotation<'_>) -> Advanced {
+    /// Does all that is due for keys of these kinds. What fails, as when the upstream CA cannot sign, holds up nothing else
+    /// (SPIFFE Federation §4.1).
+    pub fn advance(&self, kinds: &[KeyKind], rotation: &Rotation<'_>) -> Advanced {
         let mut advanced = Advanced { set: self.clone(), done: Vec::new(), failed: Vec::new() };
         for _ in 0..MAX_ROUNDS {
             let before = advanced.done.len();

@@ -58,7 +58,7 @@ fn nothing_that_was_issued_ever_fails_before_its_end() {
     let mut history: BTreeMap<i64, Bundle> = BTreeMap::new();
     let (mut activations, mut forgotten) = (0, 0);
     for now in (0..3 * DAY as i64).step_by(1800) {
-        let advanced = set.advance(&rotation(&policy, at(now)));
+        let advanced = set.advance(&ALL, &rotation(&policy, at(now)));
         assert!(advanced.failed.is_empty(), "{:?}", advanced.failed);
         activations += advanced.done.iter().filter(|step| matches!(step, Step::Activate { .. })).count();
         forgotten += advanced.done.iter().filter(|step| matches!(step, Step::Forget { .. })).count();
@@ -130,7 +130,7 @@ fn an_ended_set_recovers_at_once() {
     let set = new(&policy);
     let now = at(30 * DAY as i64);
     assert!(matches!(x509(&set, now), Err(SvidError::Lifetime)));
-    let advanced = set.advance(&rotation(&policy, now));
+    let advanced = set.advance(&ALL, &rotation(&policy, now));
     assert!(advanced.failed.is_empty());
     assert!(x509(&advanced.set, now).is_ok() && jwt(&advanced.set, now).is_ok());
     assert_eq!(advanced.set.authorities().len(), 2, "the ended ones are forgotten");
@@ -215,7 +215,7 @@ fn a_tainted_preparation_never_becomes_active() {
     assert!(set.apply(&Step::Activate { kind: KeyKind::Jwt, id: prepared.clone() }, &rotation(&policy, at(2))).is_err());
     let due = set.plan(at(DAY as i64 / 4 + 10), &policy);
     assert!(due.contains(&Step::Prepare { kind: KeyKind::Jwt }), "{due:?}");
-    let set = set.advance(&rotation(&policy, at(100))).set;
+    let set = set.advance(&ALL, &rotation(&policy, at(100))).set;
     assert_eq!(set.standing(KeyKind::Jwt, &prepared), Standing::Gone, "it had issued nothing");
 }
 
@@ -225,14 +225,14 @@ fn wit_keys_come_and_go_with_the_policy() {
     let with = RotationPolicy { wit: true, ..policy() };
     let set = new(&without);
     assert!(set.bundle().wit_keys.is_empty());
-    let set = set.advance(&rotation(&with, at(0))).set;
+    let set = set.advance(&ALL, &rotation(&with, at(0))).set;
     assert_eq!(set.bundle().wit_keys.len(), 1);
     assert_eq!(new(&with).bundle().wit_keys.len(), 1);
     let step = Step::Revoke { kind: KeyKind::Wit, id: set.active(KeyKind::Wit).unwrap() };
     assert_eq!(set.apply(&step, &rotation(&with, at(0))).unwrap().bundle().wit_keys.len(), 1);
     let gone = set.apply(&step, &rotation(&without, at(0))).unwrap();
     assert!(gone.bundle().wit_keys.is_empty());
-    assert!(gone.advance(&rotation(&without, at(0))).set.bundle().wit_keys.is_empty());
+    assert!(gone.advance(&ALL, &rotation(&without, at(0))).set.bundle().wit_keys.is_empty());
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_single_stored_authority_becomes_a_set() {
     let svid = x509(&set, at(0)).unwrap();
     assert!(verify_x509_svid(&[&svid.chain[0]], &Bundle::of(&[&authority], 1).unwrap(), at(0)).is_ok());
     assert!(set.plan(at(0), &policy).is_empty());
-    let advanced = set.advance(&rotation(&policy, at(DAY as i64)));
+    let advanced = set.advance(&ALL, &rotation(&policy, at(DAY as i64)));
     assert!(advanced.failed.is_empty() && advanced.done.len() >= 4, "{advanced:?}");
 }
 
@@ -322,3 +322,5 @@ fn steps_are_written_plainly() {
     assert_eq!(json, r#"{"step":"activate","kind":"jwt","id":"abc"}"#);
     assert_eq!(serde_json::from_str::<Step>(&json).unwrap(), step);
 }
+
+const ALL: [KeyKind; 3] = [KeyKind::X509, KeyKind::Jwt, KeyKind::Wit];

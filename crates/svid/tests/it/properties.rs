@@ -303,7 +303,7 @@ proptest! {
                 Act::Revoke(index) => { let (kind, id) = pick(index); Some(Step::Revoke { kind, id }) }
             };
             let next = match &step {
-                None => set.advance(&rotation(now)).set,
+                None => set.advance(&[KeyKind::X509, KeyKind::Jwt, KeyKind::Wit], &rotation(now)).set,
                 Some(step) => match set.apply(step, &rotation(now)) {
                     Ok(next) => next,
                     // Too early to forget, or not prepared.
