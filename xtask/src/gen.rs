@@ -38,7 +38,7 @@ mod compile {
         let mut differ = Vec::new();
         for (name, code) in &made {
             let path = pb.join(name);
-            let same = std::fs::read_to_string(&path).is_ok_and(|old| old == *code);
+            let same = std::fs::read(&path).is_ok_and(|old| old == *code);
             if same {
                 say(&format!("{name} is up to date"));
             } else if check {
@@ -61,10 +61,23 @@ mod compile {
         if paths.is_empty() { Err(format!("there is no protocol file in `{}`", folder.display())) } else { Ok(paths) }
     }
 
-    /// The generated files by name, formatted as the rest of the code is.
-    fn compile(protos: &[PathBuf], scratch: &Path, root: &Path) -> Result<BTreeMap<String, String>, String> {
-        let includes = protos.iter().take(1).filter_map(|path| path.parent());
-        let set = protox::compile(protos, includes).map_err(|error| format!("cannot compile the protocol files: {error}"))?;
+    /// What the protocol files say.
+    fn parsed(protos: &[PathBuf]) -> Result<protox::Compiler, String> {
+        let failed = |error: protox::Error| format!("cannot compile the protocol files: {error}");
+        let mut compiler = protox::Compiler::new(protos.iter().take(1).filter_map(|path| path.parent())).map_err(failed)?;
+        compiler.include_imports(true).include_source_info(true).open_files(protos).map_err(failed)?;
+        Ok(compiler)
+    }
+
+    /// The descriptors of what is served on the Workload API's socket, without comments.
+    fn descriptors(protos: &[PathBuf]) -> Result<Vec<u8>, String> {
+        let served: Vec<PathBuf> = protos.iter().filter(|path| !path.ends_with("broker.proto")).cloned().collect();
+        Ok(parsed(&served)?.include_source_info(false).encode_file_descriptor_set())
+    }
+
+    /// The generated files by name, code formatted as the rest of the code is.
+    fn compile(protos: &[PathBuf], scratch: &Path, root: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        let set = parsed(protos)?.file_descriptor_set();
         let mut unnamed = set.file.iter().filter(|file| file.package().is_empty()).map(|file| file.name().to_owned());
         let unnamed = match (unnamed.next(), unnamed.next()) {
             (Some(one), Some(two)) => return Err(format!("`{one}` and `{two}` have no package: they would share one file")),
@@ -82,7 +95,7 @@ mod compile {
             .emit_rerun_if_changed(false)
             .compile_fds(set)
             .map_err(|error| format!("cannot generate code: {error}"))?;
-        let mut made = BTreeMap::new();
+        let mut made = BTreeMap::from([("descriptors.bin".to_owned(), descriptors(protos)?)]);
         for path in tools::entries(scratch)? {
             let code = std::fs::read_to_string(&path).map_err(at(&path))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -93,7 +106,7 @@ mod compile {
                 let mut rustfmt = Command::new("rustfmt");
                 rustfmt.args(["--edition", "2024", "--config-path"]).arg(root).arg(&path);
                 tools::run(rustfmt)?;
-                made.insert(name, std::fs::read_to_string(&path).map_err(at(&path))?);
+                made.insert(name, std::fs::read(&path).map_err(at(&path))?);
             }
         }
         Ok(made)

@@ -1,4 +1,5 @@
-//! What a process finds on the Workload API's socket: the Workload API itself, and Envoy's Secret Discovery Service.
+//! What a process finds on the Workload API's socket: the Workload API itself, Envoy's Secret Discovery Service, and gRPC's server
+//! reflection.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use tower_service::Service;
 
 use crate::pb::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use crate::pb::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+use crate::reflection::{self, Answer, Answering};
 use crate::sds::{self, Sds};
 use crate::serve::Peer;
 use crate::source::{Local, Source};
 use crate::workload::{self, WorkloadApi};
 
-/// Both services for one connection, whose peer the kernel named. What is of neither is answered `Unimplemented`.
+/// The services for one connection, whose peer the kernel named. What is of none of them is answered `Unimplemented`.
 pub fn service(engine: Arc<Engine>, peer: Peer, launch: Option<Launch>) -> Agent {
     over(Local::of(engine, launch), peer)
 }
@@ -33,12 +35,10 @@ pub struct Agent {
     sds: SecretDiscoveryServiceServer<Sds>,
 }
 
-type Answer = http::Response<tonic::body::Body>;
-
 impl Service<http::Request<Incoming>> for Agent {
     type Response = Answer;
     type Error = Infallible;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -46,10 +46,9 @@ impl Service<http::Request<Incoming>> for Agent {
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
         if request.uri().path().starts_with(SDS) {
-            Box::pin(self.sds.call(request))
-        } else {
-            Box::pin(self.workload.call(request))
+            return Box::pin(self.sds.call(request));
         }
+        reflection::answer(request).unwrap_or_else(|request| Box::pin(self.workload.call(request)))
     }
 }
 

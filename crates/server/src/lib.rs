@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod node;
 mod oauth;
 pub mod pb;
+mod reflection;
 pub mod sds;
 mod serve;
 pub mod sinks;

@@ -105,7 +105,7 @@ impl WorkloadApi {
     /// The caller, attested now: a copy of each identity that it is. Every call carries `workload.spiffe.io: true`,
     /// once (Endpoint §3, §6).
     async fn caller(&self, metadata: &MetadataMap) -> Result<Vec<Identified>, Status> {
-        check_mark(metadata, "workload.spiffe.io")?;
+        check_mark(metadata, MARK)?;
         self.0.source.attest(self.0.peer).await
     }
 
@@ -117,6 +117,9 @@ impl WorkloadApi {
         updates(Arc::clone(&self.0.source), changes, copies, wanted).await
     }
 }
+
+/// The header that every request to the Workload API's socket carries (Endpoint §3), but for Envoy's own.
+pub(crate) const MARK: &str = "workload.spiffe.io";
 
 /// The security header is there, once, and says `true`.
 pub(crate) fn check_mark(metadata: &MetadataMap, name: &'static str) -> Result<(), Status> {

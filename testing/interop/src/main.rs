@@ -61,6 +61,7 @@ const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "spiffe-rustls", version: "0.11", run: Whole(mtls::judge) },
     Judge { area: "identity", client: "spiffe-rust-broker", version: "0.19", run: Whole(broker::judge) },
     Judge { area: "identity", client: "spiffe-python", version: "0.3", run: Whole(python::spiffe) },
+    Judge { area: "identity", client: "grpc-reflection", version: "1.85", run: Whole(python::reflection) },
     Judge { area: "identity", client: "spiffe-go", version: "2.8", run: Whole(identity::go) },
     Judge { area: "identity", client: "spiffe-go-wit", version: "2.8", run: Whole(identity::go_wit) },
     Judge { area: "identity", client: "spiffe-go-mtls", version: "2.8", run: Whole(identity::go_mtls) },

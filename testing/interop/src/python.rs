@@ -17,6 +17,11 @@ pub fn spiffe(world: &World) -> Result<Heard> {
     hear(world.client("spiffe_client.py")?.arg(ID))
 }
 
+/// A gRPC client that asks what there is.
+pub fn reflection(world: &World) -> Result<Heard> {
+    hear(world.client("reflection_client.py")?.arg(ID))
+}
+
 /// An OAuth client with a certificate, through a whole token exchange.
 pub fn oauth(world: &World) -> Result<Heard> {
     let task = world.task(&[ALLOWED, "invoke:tool:office/customer_statistics"])?;

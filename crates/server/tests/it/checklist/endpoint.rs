@@ -14,6 +14,10 @@ use marque_server::pb::workload::{X509svidRequest, X509svidResponse};
 use marque_server::source::{Local, Source};
 use marque_server::{AnyAuthority, agent, bind_unix, ledger, node, oauth_router, unix_connections};
 
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
 use super::{GOOD, METHODS, refused, statuses, token};
 use crate::grpc::{HEADER, MARK, Socket};
 use crate::nodes::{Endpoint, UNAVAILABLE, joined};
@@ -189,11 +193,10 @@ fn line_25_the_service_has_the_standard_methods_and_no_other() {
     assert_eq!(served.collect::<Vec<_>>(), [&METHODS[..], &["FetchWITSVID", "FetchWITBundles"]].concat());
 }
 
-/// Server reflection SHOULD be served, and is not: a client that finds none assumes the Workload API alone, and that is all
-/// that is promised to it. Envoy's Secret Discovery Service is beside it, a service of its own whose clients know it by name
-/// and send no security header.
+/// Envoy's Secret Discovery Service is beside the Workload API, a service of its own whose clients know it by name and send no
+/// security header.
 #[tokio::test]
-async fn line_25_extensions_are_services_of_their_own_and_there_is_no_reflection() {
+async fn line_25_extensions_are_services_of_their_own() {
     let world = World::with_me().await;
     let socket = Socket::open(&world.engine).await;
     let asked = DiscoveryRequest::default();
@@ -203,8 +206,34 @@ async fn line_25_extensions_are_services_of_their_own_and_there_is_no_reflection
     for method in ["FetchSecrets", "StreamSecrets", "DeltaSecrets"] {
         assert_eq!(refused(&socket, method, &asked, GOOD).await, Some(UNIMPLEMENTED), "{method}");
     }
+}
+
+#[tokio::test]
+async fn line_25_server_reflection_says_what_is_served() {
+    let world = World::with_me().await;
+    let socket = Socket::open(&world.engine).await;
+    // The messages of both versions are the same.
     for version in ["v1", "v1alpha"] {
-        let reflection = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
-        assert_eq!(socket.send(&reflection, &asked, GOOD).await.refusal().await, Some(UNIMPLEMENTED));
+        reflects(&socket, &format!("grpc.reflection.{version}.ServerReflection")).await;
     }
+}
+
+async fn reflects(socket: &Socket, service: &str) {
+    let path = format!("/{service}/ServerReflectionInfo");
+    let asked = |what| ServerReflectionRequest { host: String::new(), message_request: Some(what) };
+    let ask = async |what| socket.send(&path, &asked(what), GOOD).await.next::<ServerReflectionResponse>().await;
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        ask(MessageRequest::ListServices("*".into())).await.unwrap().message_response
+    else {
+        panic!("no list")
+    };
+    let named: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(named, ["SpiffeWorkloadAPI", "envoy.service.secret.v3.SecretDiscoveryService", service]);
+    for symbol in [&named[..], &["X509SVIDResponse", "google.protobuf.Struct"]].concat() {
+        let told = ask(MessageRequest::FileContainingSymbol(symbol.into())).await.unwrap().message_response;
+        assert!(matches!(told, Some(MessageResponse::FileDescriptorResponse(_))), "{symbol}: {told:?}");
+    }
+    assert!(ask(MessageRequest::FileContainingSymbol("spiffe.broker.API".into())).await.is_err(), "it is not on this socket");
+    let list = asked(MessageRequest::ListServices(String::new()));
+    assert_eq!(socket.send(&path, &list, &[]).await.refusal().await, Some(INVALID_ARGUMENT), "without the security header");
 }
