@@ -111,12 +111,14 @@ impl Engine {
         Ok(self.state().check_instance(id)?.clone())
     }
 
-    /// Why a copy may be shown nothing any more: it, or the task that it was launched for, no longer counts.
+    /// Why a copy may be shown nothing any more: it, or the task that it was launched for, no longer counts. Of one whose identity
+    /// asks for other selectors now, [`Engine::attest_again`] says who its process is instead.
     pub fn ended(&self, id: InstanceId) -> Option<Dead> {
         let now = self.now();
         let state = self.state();
         match state.check_instance(id) {
             Ok(copy) => copy.task.and_then(|task| state.check_task(task, now).err()),
+            Err(Dead::NoMatch(_)) => None,
             Err(dead) => Some(dead),
         }
     }

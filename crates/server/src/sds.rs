@@ -4,8 +4,6 @@
 //! `ROOTCA` for its authorities; `ALL` for those of every trust domain, each for its own peers only. Envoy sends no
 //! security header, so none is demanded; who asks is what the kernel says, as for every call here. Envoy takes a context
 //! without authorities for leave to verify nobody, so that none is ever sent.
-//!
-//! A stream does not follow changes of entries, as one of the Workload API does: they show with its next certificate.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -83,10 +81,10 @@ impl Sds {
         self,
         mut requests: Streaming<DiscoveryRequest>,
         changes: Changes,
-        copies: Vec<Identified>,
+        mut copies: Vec<Identified>,
         tx: mpsc::Sender<Result<DiscoveryResponse, Status>>,
     ) {
-        let Changes { mut ended, mut bundles, .. } = changes;
+        let Changes { mut ended, mut entries, mut bundles } = changes;
         let mut names: Option<Vec<String>> = None;
         // A moment, not a pause: what wakes the loop meanwhile does not put it off.
         let mut look = Instant::now() + LONG;
@@ -113,6 +111,19 @@ impl Sds {
                             return;
                         }
                     }
+                    _ = entries.changed() => match self.source.moved(&copies).await {
+                        Ok(Some(others)) => {
+                            copies = others;
+                            if names.is_some() {
+                                break;
+                            }
+                        }
+                        Ok(None) => {}
+                        Err(status) => {
+                            let _ = tx.send(Err(status)).await;
+                            return;
+                        }
+                    },
                     _ = bundles.changed(), if names.is_some() => break,
                     () = tokio::time::sleep_until(look), if names.is_some() => break,
                     () = tx.closed() => return,

@@ -147,6 +147,12 @@ async fn line_27_a_change_of_entries_pushes_what_holds_now() {
     world.register(IdentitySpec { hint: Some("outside".into()), ..me(OTHER) }).await.unwrap();
     let third: X509svidResponse = stream.next().await.unwrap();
     assert_eq!(shown(&third), [entry(ME, "inside"), entry(OTHER, "outside")]);
+    let elsewhere = |name| IdentitySpec { selectors: ["unix:path:/elsewhere".parse().unwrap()].into(), ..me(name) };
+    world.register(elsewhere(ME)).await.unwrap();
+    let fourth: X509svidResponse = stream.next().await.unwrap();
+    assert_eq!(fourth.svids.iter().map(|svid| &svid.spiffe_id).collect::<Vec<_>>(), [&spiffe(OTHER).to_string()]);
+    world.register(elsewhere(OTHER)).await.unwrap();
+    assert_eq!(stream.refusal().await, Some(PERMISSION_DENIED), "it is nobody any more");
 }
 
 /// A source to which each caller is a copy whose name ends in these bytes, until it is over.
