@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use marque_core::attestation::{Attestation, Instance, Selector};
 use marque_core::event::{Body, By};
 use marque_core::id::InstanceId;
+use marque_core::identity::Identity;
 use marque_core::lease::Lease;
 use marque_core::revocation::Epoch;
 use marque_core::spiffe::{SpiffeId, TrustDomain};
@@ -62,6 +63,8 @@ pub struct NodeSync {
     pub epoch: Epoch,
     /// The identities that the node may serve.
     pub identities: BTreeSet<SpiffeId>,
+    /// Names what these ask for: once it is another, a process may be others than it was.
+    pub entries: String,
     /// The copies on the node that still count.
     pub live: BTreeSet<InstanceId>,
     /// The trust domain.
@@ -146,12 +149,14 @@ impl Engine {
             check_peer(&state, peer, now)?;
             let here = |i: &&Instance| i.attestation.node.as_ref() == Some(&peer.name);
             let live = state.instances.values().filter(here).filter(|i| state.check_instance(i.id).is_ok());
-            let entitled = state.identities.values().filter(|i| i.runs_on(Some(&peer.name)));
+            let entitled: Vec<&Identity> = state.identities.values().filter(|i| i.runs_on(Some(&peer.name))).collect();
+            let entries: Vec<_> = entitled.iter().map(|i| (&i.id, &i.selectors, &i.hint, i.state)).collect();
             NodeSync {
                 seen: String::new(),
                 max_staleness: self.max_staleness(),
                 epoch: state.epoch,
-                identities: entitled.map(|i| i.id.clone()).collect(),
+                identities: entitled.iter().map(|i| i.id.clone()).collect(),
+                entries: sha256(&serde_json::to_vec(&entries)?).to_string(),
                 live: live.map(|i| i.id).collect(),
                 trust_domain: self.trust_domain.clone(),
                 own,
@@ -182,6 +187,14 @@ impl Engine {
         let seen = Attestation { method: "unix".into(), pid, started, selectors, until: None, node };
         let instances = self.attest_seen(seen, None).await?;
         Ok(self.identified(&instances))
+    }
+
+    /// The copies that the process of these is now, if its entries have changed since; nothing while it is who it was.
+    pub async fn attest_again_on_node(&self, peer: &NodePeer, copies: &[Identified]) -> Result<Option<Vec<Identified>>> {
+        for copy in copies {
+            self.node_instance(peer, copy.instance)?;
+        }
+        Ok(self.attest_again(copies, None).await?.map(|instances| self.identified(&instances)))
     }
 
     /// A node says that processes have ended: their copies hold nothing any more.

@@ -39,6 +39,7 @@ pub fn router(engine: Arc<Engine>, node: Option<NodePeer>) -> Router {
         .route("/v1/node/renew", post(renew))
         .route("/v1/node/sync", post(sync))
         .route("/v1/node/attest", post(attest))
+        .route("/v1/node/again", post(attest_again))
         .route("/v1/node/x509", post(x509_svid))
         .route("/v1/node/jwt", post(jwt_svid))
         .route("/v1/node/validate", post(validate))
@@ -145,6 +146,14 @@ async fn sync(
 
 async fn attest(State(engine): State<Arc<Engine>>, Node(peer): Node, Asked(sight): Asked<NodeSight>) -> Answer<Vec<Identified>> {
     Ok(Json(engine.attest_on_node(&peer, sight).await?))
+}
+
+async fn attest_again(
+    State(engine): State<Arc<Engine>>,
+    Node(peer): Node,
+    Asked(copies): Asked<Vec<Identified>>,
+) -> Answer<Option<Vec<Identified>>> {
+    Ok(Json(engine.attest_again_on_node(&peer, &copies).await?))
 }
 
 async fn x509_svid(State(engine): State<Arc<Engine>>, Node(peer): Node, Asked(of): Asked<OfInstance>) -> Answer<WireSvid> {

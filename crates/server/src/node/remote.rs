@@ -40,7 +40,6 @@ pub struct RemoteSource {
     known: Mutex<Known>,
     reached: watch::Sender<bool>,
     ended: watch::Sender<u64>,
-    /// It never counts: the server does not tell of entries.
     entries: watch::Sender<u64>,
     bundles_changed: watch::Sender<u64>,
     /// There is a new copy.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use marque_core::identity::Lifecycle;
 use marque_core::node::NodeName;
 use marque_core::time::Ttl;
+use marque_engine::desired::IdentitySpec;
 use marque_engine::{Bundle, BundleSet, Engine, Env, SecretText};
 use marque_server::node::{Credentials, Home, JoinError, LinkError, RemoteSource, join, router};
 use marque_server::pb::workload::{
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::grpc::{MARK, Socket};
-use crate::world::{ME, World, spiffe, within};
+use crate::world::{ME, World, me, spiffe, within};
 
 const PERMISSION_DENIED: u16 = 7;
 pub(crate) const UNAVAILABLE: u16 = 14;
@@ -135,6 +136,32 @@ async fn a_process_gets_its_identity_from_the_node_that_may_serve_it() {
     assert_eq!(valid.spiffe_id, spiffe(ME).to_string());
     let bundles: JwtBundlesResponse = here.ask("FetchJWTBundles", &JwtBundlesRequest {}).await.unwrap();
     assert!(bundles.bundles.contains_key("spiffe://example.org"));
+}
+
+#[tokio::test]
+async fn a_stream_on_a_node_follows_entries() {
+    let world = world().await;
+    let endpoint = Endpoint::open(&world.engine, 0).await;
+    let web = Node::join(&world, &endpoint, "web", None).await;
+    let socket = web.socket().await;
+    let mut stream = socket.call("FetchX509SVID", &X509svidRequest {}, MARK).await;
+    let mut next = async || {
+        let shown: X509svidResponse = stream.next().await?;
+        Ok::<_, u16>(shown.svids.into_iter().map(|svid| (svid.spiffe_id, svid.hint)).collect::<Vec<_>>())
+    };
+    let entry = |name: &str, hint: &str| (spiffe(name).to_string(), hint.to_owned());
+    let on_web =
+        |name: &str, hint: &str| IdentitySpec { hint: Some(hint.into()), nodes: ["web".parse().unwrap()].into(), ..me(name) };
+    assert_eq!(next().await, Ok(vec![entry(ME, "")]));
+    world.register(on_web(ME, "inside")).await.unwrap();
+    assert_eq!(next().await, Ok(vec![entry(ME, "inside")]));
+    world.register(on_web("agent/other", "outside")).await.unwrap();
+    assert_eq!(next().await, Ok(vec![entry(ME, "inside"), entry("agent/other", "outside")]));
+    let elsewhere = |name| IdentitySpec { selectors: ["unix:path:/elsewhere".parse().unwrap()].into(), ..on_web(name, "x") };
+    world.register(elsewhere(ME)).await.unwrap();
+    assert_eq!(next().await, Ok(vec![entry("agent/other", "outside")]));
+    world.register(elsewhere("agent/other")).await.unwrap();
+    assert_eq!(next().await, Err(PERMISSION_DENIED), "it is nobody any more");
 }
 
 #[tokio::test]

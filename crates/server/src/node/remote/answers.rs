@@ -135,9 +135,23 @@ impl Source for RemoteSource {
         }
     }
 
-    /// The server tells a node of copies that end, and not of entries that change: a process learns that when it asks again.
-    async fn moved(&self, _: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
-        Ok(None)
+    /// While the server cannot be asked, the process is who it was.
+    async fn moved(&self, copies: &[Identified]) -> Result<Option<Vec<Identified>>, Status> {
+        let sight = {
+            let known = self.open()?;
+            let first = copies.first().and_then(|copy| known.copies.get(&copy.instance));
+            let Some(first) = first else { return Ok(None) };
+            NodeSight { pid: first.pid, started: first.started, selectors: first.selectors.clone() }
+        };
+        match self.ask::<Option<Vec<Identified>>>("/v1/node/again", &copies).await {
+            Ok(Some(now)) => {
+                self.remember(&now, &sight);
+                Ok(Some(now))
+            }
+            Ok(None) => Ok(None),
+            Err(error @ LinkError::Refused { .. }) => Err(told(&error)),
+            Err(_) => Ok(None),
+        }
     }
 }
 

@@ -73,15 +73,16 @@ impl RemoteSource {
     fn take(&self, sync: Option<NodeSync>, asked: Moment) -> Result<(), EngineError> {
         let fresh = sync.map(|sync| self.read(sync, asked)).transpose()?;
         let own = fresh.as_ref().map(|last| last.bundles.own.clone());
-        let (new_bundles, dropped) = {
+        let (new_bundles, new_entries, dropped) = {
             let mut known = self.known();
-            let mut new_bundles = false;
+            let (mut new_bundles, mut new_entries) = (false, false);
             if let Some(fresh) = fresh {
                 let before = known.last.as_ref();
                 if before.is_none_or(|before| before.sync.identities != fresh.sync.identities) {
                     tracing::info!(identities = ?fresh.sync.identities, epoch = fresh.sync.epoch.0, "this node may serve");
                 }
                 new_bundles = before.is_none_or(|before| before.bundles != fresh.bundles);
+                new_entries = before.is_some_and(|before| before.sync.entries != fresh.sync.entries);
                 known.last = Some(fresh);
             } else if let Some(last) = &mut known.last {
                 last.asked = asked;
@@ -92,8 +93,11 @@ impl RemoteSource {
                 // One that was attested while the server was being asked may not be in the answer yet.
                 copies.retain(|id, copy| last.sync.live.contains(id) || copy.answered > asked.steady);
             }
-            (new_bundles, copies.len() < count)
+            (new_bundles, new_entries, copies.len() < count)
         };
+        if new_entries {
+            self.entries.send_modify(|n| *n = n.wrapping_add(1));
+        }
         if dropped {
             self.bump_ended();
         }
