@@ -107,7 +107,10 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
             let api = Api { engine: Arc::clone(&engine), launches: Some(Arc::clone(&launches)) };
             http(stream, router(api, Some(peer)))
         }) => {}
-        () = unix_connections(workload_socket, |stream, peer| http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, launches.of(peer.pid)))) => {}
+        () = unix_connections(workload_socket, |stream, peer| {
+            let launch = launches.of(peer.process.pid());
+            http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, launch))
+        }) => {}
         () = token_endpoint(control, &tls, &engine, &published) => {}
         () = mutual_tls(gateway, &tls, &door) => {}
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}

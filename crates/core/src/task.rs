@@ -105,6 +105,9 @@ pub enum TaskError {
     /// The instance is a copy of another identity.
     #[error("`{0}` may not hold a credential of task `{1}`")]
     WrongActor(SpiffeId, TaskId),
+    /// The instance was launched for another task, which this one does not hang from.
+    #[error("this process was launched for task `{0}`, and task `{1}` is not below it")]
+    Outside(TaskId, TaskId),
     /// The task of an approval is for exactly one call.
     #[error("task `{0}` is for one approved call only")]
     OneCall(TaskId),
@@ -194,7 +197,8 @@ impl Task {
         }
     }
 
-    /// Gives an instance of the actor a credential of this task.
+    /// Gives an instance of the actor a credential of this task. What was launched for a task gets those of that task and of what
+    /// is below it, and of no other.
     ///
     /// INVARIANT (I2 leases die first): `lease.scope ⊑ self.scope`, `lease.expires ≤ min(self.expires, class maximum)`.
     pub fn lease(
@@ -211,6 +215,9 @@ impl Task {
         if to.identity != self.actor {
             return Err(TaskError::WrongActor(to.identity.clone(), self.id));
         }
+        if let Some(launched) = to.task.filter(|launched| *launched != self.id && !self.lineage.contains(launched)) {
+            return Err(TaskError::Outside(launched, self.id));
+        }
         let scope = match want {
             None => self.scope.clone(),
             Some(want) => match self.scope.first_beyond(&want) {
@@ -219,6 +226,7 @@ impl Task {
             },
         };
         let ttl = ttl.min(class.max_ttl());
+        let expires = cx.now.plus(ttl).min(self.expires);
         let lease = Lease {
             id: LeaseId::fresh(cx),
             class,
@@ -228,7 +236,7 @@ impl Task {
             task: Some(self.id),
             scope,
             issued: cx.now,
-            expires: cx.now.plus(ttl).min(self.expires),
+            expires: to.attestation.until.map_or(expires, |until| expires.min(until)),
             handle: String::new(),
             binding: None,
             epoch,

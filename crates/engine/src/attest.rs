@@ -12,7 +12,7 @@ use marque_core::state::{Dead, State};
 
 use crate::attestors::{Attestor as _, Launch};
 use crate::error::{EngineError, Result};
-use crate::observe::start_time;
+use crate::observe::{Process, start_time};
 use crate::open::Engine;
 use crate::serving::Identified;
 
@@ -22,10 +22,13 @@ pub struct Observed(pub Attestation);
 
 impl Engine {
     /// Looks at a process: at once where its executable is known, else off the threads that serve, for that is hashed then.
-    pub async fn look(self: &Arc<Self>, pid: u32) -> Result<Observed> {
-        match self.observer.glance(pid)? {
+    pub async fn look(self: &Arc<Self>, process: &Process) -> Result<Observed> {
+        match self.observer.glance(process)? {
             Some(seen) => Ok(Observed(seen)),
-            None => self.off(move |engine| engine.observer.attest(pid, engine.now())).await.map(Observed),
+            None => {
+                let process = process.clone();
+                self.off(move |engine| engine.observer.attest(&process, engine.now())).await.map(Observed)
+            }
         }
     }
 
@@ -78,6 +81,22 @@ impl Engine {
             seen.clone()
         };
         self.attest_as(seen, launch, identify_again).await.map(Some)
+    }
+
+    /// Whether a process is still what was seen of it when it became these copies: it may have become another program.
+    pub fn check_seen(&self, copies: &[Identified], observed: Observed, launch: Option<&Launch>) -> Result<()> {
+        let mut now = observed.0;
+        if let Some(launch) = launch {
+            now = launch.attest(now, self.now())?;
+        }
+        let state = self.state();
+        for copy in copies {
+            let then = &state.instances.get(&copy.instance).ok_or_else(|| Dead::Unknown(copy.instance.to_string()))?.attestation;
+            if (then.pid, then.started, &then.selectors) != (now.pid, now.started, &now.selectors) {
+                return Err(EngineError::Forbidden(OTHER.into()));
+            }
+        }
+        Ok(())
     }
 
     /// The instances of a process of which this was seen, here or on the node that it names.
@@ -249,3 +268,6 @@ fn identify<'a>(state: &'a State, attestation: &Attestation, launch: Option<&Lau
     }
     Err(EngineError::Ambiguous(found.iter().map(|i| format!("`{}`", i.id)).collect::<Vec<_>>().join(", ")))
 }
+
+/// Said to a process of which something else is seen now than when it connected.
+pub const OTHER: &str = "this process is not what it was when it was attested: connect again";

@@ -160,6 +160,10 @@ fn life(lease: &Lease) -> Ttl {
 
 fn lease(state: &State, cx: &mut Cx<'_>, instance: &Instance, class: CredentialClass) -> Result<Lease> {
     let mut expires = cx.now.plus(class.max_ttl());
+    if let Some(until) = instance.attestation.until {
+        // What a token attested is over when the token is, for third parties, too.
+        expires = expires.min(until);
+    }
     check(state, instance, None, cx.now)?;
     if let Some(task) = instance.task {
         // INVARIANT (I2 leases die first).

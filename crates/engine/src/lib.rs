@@ -43,7 +43,7 @@ mod witness;
 
 pub use apply::{Applied, Change, ChangeKind};
 pub use artifacts::{ArtifactRequest, Attested};
-pub use attest::Observed;
+pub use attest::{OTHER as OTHER_PROCESS, Observed};
 pub use attestors::{Attestor, Launch, Told, TrustedIssuer};
 pub use authorities::{AuthorityVerb, AuthorityView};
 pub use authorize::{ActionRequest, Permit, Verdict};
@@ -57,7 +57,7 @@ pub use exchange::{Exchange, Exchanged, TokenType};
 pub use followers::{Batch, Export, ExportFormat, ExportStatus, Follower, Framing, Limits, Piece, Rendering};
 pub use issue::{HeldWit, IssuedWit, IssuedX509, ValidatedJwt};
 pub use nodes::{NodePeer, NodeProof, NodeToken, NodeView};
-pub use observe::{Connections, Observer, observe, parent_of, shares_pids, start_time};
+pub use observe::{Connections, Observer, Process, observe, parent_of, shares_pids, start_time};
 pub use open::{Engine, Options};
 pub use passage::Passage;
 pub use query::{

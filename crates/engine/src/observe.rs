@@ -3,13 +3,14 @@
 mod cgroup;
 mod connection;
 mod names;
+mod process;
 
 pub use connection::Connections;
+pub use process::Process;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -17,8 +18,6 @@ use std::sync::{Mutex, PoisonError};
 use marque_core::Digest;
 use marque_core::attestation::{Attestation, Selector};
 use names::Names;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{EngineError, Result};
@@ -51,47 +50,46 @@ impl Default for Observer {
 }
 
 impl Observer {
-    /// What can be seen of the process `pid`: user and groups with their names, executable path and its SHA-256, control
-    /// groups and systemd unit. Numbers, path and digest are always seen; of the others, what there is.
+    /// What can be seen of a process: user and groups with their names, executable path and its SHA-256, control groups and
+    /// systemd unit. Numbers and digest are always seen; of the others, what there is.
     ///
-    /// A pidfd is held from before the first look to after the last: were the number given to another process in
-    /// between, the pidfd's process would have ended, and the look is refused.
-    pub fn look(&self, pid: u32) -> Result<Attestation> {
-        let seen = self.see(pid, |path| self.digest(path).map(Some))?;
-        seen.ok_or_else(|| EngineError::Read { what: format!("process {pid}"), source: unreadable() })
+    /// The process is held by its pidfd from before the first look to after the last: had its number been given to another one
+    /// in between, it would have ended, and the look is refused. What another program in the same process could change is read
+    /// twice and must be the same.
+    pub fn look(&self, process: &Process) -> Result<Attestation> {
+        let seen = self.see(process, |file| self.digest(file).map(Some))?;
+        seen.ok_or_else(|| EngineError::Read { what: process.to_string(), source: unreadable() })
     }
 
     /// As [`Observer::look`], without hashing anything: some microseconds. Nothing where that is needed.
-    pub fn glance(&self, pid: u32) -> Result<Option<Attestation>> {
-        self.see(pid, |path| Ok(self.known(FileKey::of(&File::open(path)?.metadata()?))))
+    pub fn glance(&self, process: &Process) -> Result<Option<Attestation>> {
+        self.see(process, |file| Ok(self.known(FileKey::of(&file.metadata()?))))
     }
 
-    fn see(&self, pid: u32, digest: impl Fn(&Path) -> std::io::Result<Option<Digest>>) -> Result<Option<Attestation>> {
-        let gone = |source: std::io::Error| EngineError::Read { what: format!("process {pid}"), source };
-        let number = i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| EngineError::Invalid(format!("`{pid}` is no process")))?;
-        let held = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(|e| gone(e.into()))?;
-        let proc = PathBuf::from(format!("/proc/{pid}"));
-        let started = start_time(pid).map_err(gone)?;
-        let status = std::fs::read_to_string(proc.join("status")).map_err(gone)?;
-        let exe = std::fs::read_link(proc.join("exe")).map_err(gone)?;
-        let Some(digest) = digest(&proc.join("exe")).map_err(gone)? else { return Ok(None) };
+    fn see(&self, process: &Process, digest: impl Fn(&File) -> std::io::Result<Option<Digest>>) -> Result<Option<Attestation>> {
+        let gone = |source: std::io::Error| EngineError::Read { what: process.to_string(), source };
+        let proc = PathBuf::from(format!("/proc/{}", process.pid));
+        let started = start_time(process.pid).map_err(gone)?;
+        let before = Changing::of(&proc).map_err(gone)?;
+        let Some(digest) = digest(&before.exe).map_err(gone)? else { return Ok(None) };
         let mut selectors = BTreeSet::new();
         for (key, field) in [("uid", "Uid:"), ("gid", "Gid:")] {
-            selectors.insert(Selector::new("unix", key, effective(&status, field).ok_or_else(|| gone(unreadable()))?)?);
+            let number = effective(&before.status, field).ok_or_else(|| gone(unreadable()))?;
+            selectors.insert(Selector::new("unix", key, number)?);
         }
-        selectors.insert(Selector::new("unix", "path", exe.display())?);
         selectors.insert(Selector::new("unix", "sha256", hex::encode(digest.as_bytes()))?);
+        let path = before.path().map(|path| ("unix", "path", path.display().to_string()));
         let cgroup = std::fs::read_to_string(proc.join("cgroup")).unwrap_or_default();
-        let more = self.named(&status).into_iter().chain(cgroup::facts(&cgroup));
+        let more = self.named(&before.status).into_iter().chain(cgroup::facts(&cgroup)).chain(path);
         // What cannot be written as a selector is not claimed.
         selectors.extend(more.filter_map(|(attestor, key, value)| Selector::new(attestor, key, value).ok()));
-        if ended(&held).map_err(gone)? {
+        if !before.is_same(&Changing::of(&proc).map_err(gone)?) {
+            return Err(gone(std::io::Error::other("it became another program while it was looked at")));
+        }
+        if process.has_ended().map_err(gone)? {
             return Err(gone(std::io::Error::new(std::io::ErrorKind::NotFound, "it ended while it was looked at")));
         }
-        Ok(Some(Attestation { method: "unix".into(), pid, started, selectors, until: None, node: None }))
+        Ok(Some(Attestation { method: "unix".into(), pid: process.pid, started, selectors, until: None, node: None }))
     }
 
     /// The names of user and group, and the supplementary groups.
@@ -107,8 +105,7 @@ impl Observer {
         self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
-    fn digest(&self, path: &Path) -> std::io::Result<Digest> {
-        let mut file = File::open(path)?;
+    fn digest(&self, mut file: &File) -> std::io::Result<Digest> {
         let key = FileKey::of(&file.metadata()?);
         if let Some(known) = self.known(key) {
             return Ok(known);
@@ -128,15 +125,38 @@ impl Observer {
     }
 }
 
-/// Whether a pidfd's process has ended: only then is the descriptor readable.
-fn ended(held: &OwnedFd) -> std::io::Result<bool> {
-    let mut fds = [PollFd::new(held, PollFlags::IN)];
-    Ok(rustix::event::poll(&mut fds, Some(&Timespec::default()))? > 0)
+/// What of a process another program in it can change, or another user.
+struct Changing {
+    status: String,
+    exe: File,
+    link: PathBuf,
+    file: FileKey,
+}
+
+impl Changing {
+    fn of(proc: &Path) -> std::io::Result<Self> {
+        let exe = File::open(proc.join("exe"))?;
+        let file = FileKey::of(&exe.metadata()?);
+        let status = std::fs::read_to_string(proc.join("status"))?;
+        Ok(Self { status, exe, link: std::fs::read_link(proc.join("exe"))?, file })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let who = |of: &Self| ["Uid:", "Gid:", "Groups:"].map(|field| line(&of.status, field).map(str::to_owned));
+        (self.file, &self.link, who(self)) == (other.file, &other.link, who(other))
+    }
+
+    /// The path, where it leads to this file for us, too: in a mount namespace of its own a process has any file at any path.
+    fn path(&self) -> Option<&Path> {
+        let here = std::fs::metadata(&self.link).ok()?;
+        let ours = FileKey::of(&here);
+        ((ours.0, ours.1) == (self.file.0, self.file.1)).then_some(&*self.link)
+    }
 }
 
 /// Looks at a process once, without remembering anything.
 pub fn observe(pid: u32) -> Result<Attestation> {
-    Observer::default().look(pid)
+    Observer::default().look(&Process::open(pid)?)
 }
 
 /// The kernel's start time of a process, in clock ticks since boot (`/proc/<pid>/stat`, field 22).
@@ -179,15 +199,19 @@ fn stat_field(pid: u32, field: usize) -> std::io::Result<u64> {
     text.parse().map_err(|_| unreadable())
 }
 
+/// What stands behind a field's name in `/proc/<pid>/status`.
+fn line<'a>(status: &'a str, field: &str) -> Option<&'a str> {
+    status.lines().find_map(|l| l.strip_prefix(field))
+}
+
 /// The effective id of a line such as `Uid: real effective saved fs`.
 fn effective<'a>(status: &'a str, field: &str) -> Option<&'a str> {
-    status.lines().find_map(|l| l.strip_prefix(field))?.split_ascii_whitespace().nth(1)
+    line(status, field)?.split_ascii_whitespace().nth(1)
 }
 
 /// The numbers of a line such as `Groups: 4 24 1000`.
 fn supplementary(status: &str) -> impl Iterator<Item = &str> {
-    let line = status.lines().find_map(|l| l.strip_prefix("Groups:")).unwrap_or_default();
-    line.split_ascii_whitespace().filter(|gid| gid.parse::<u32>().is_ok())
+    line(status, "Groups:").unwrap_or_default().split_ascii_whitespace().filter(|gid| gid.parse::<u32>().is_ok())
 }
 
 fn unreadable() -> std::io::Error {

@@ -24,7 +24,7 @@ pub fn service(engine: Arc<Engine>, peer: Peer, launch: Option<Launch>) -> Agent
 
 /// The same over any source, such as the server that this node joined.
 pub fn over(source: Arc<dyn Source>, peer: Peer) -> Agent {
-    let sds = sds::service(Arc::clone(&source), peer);
+    let sds = sds::service(Arc::clone(&source), peer.clone());
     Agent { workload: workload::service(source, peer), sds }
 }
 

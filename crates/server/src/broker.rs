@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marque_core::spiffe::SpiffeId;
-use marque_engine::{Engine, Identified, Workload, shares_pids, start_time};
+use marque_engine::{Engine, EngineError, Identified, Process, Workload, shares_pids, start_time};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Code, Request, Response, Status};
@@ -75,7 +75,9 @@ struct BrokerApi {
 struct Referred {
     /// Where the answers about it come from.
     source: Arc<dyn Source>,
-    /// The copies that the process is.
+    /// The process.
+    process: Process,
+    /// The copies that it is.
     copies: Vec<Identified>,
 }
 
@@ -105,7 +107,7 @@ impl Api for BrokerApi {
     ) -> Result<Response<pb::FetchJwtsvidResponse>, Status> {
         let asked = self.admitted(request)?;
         check_audience(&asked.audience)?;
-        let Referred { source, copies } = self.referred(asked.reference).await?;
+        let Referred { source, copies, .. } = self.referred(asked.reference).await?;
         let copies = chosen(copies, &asked.spiffe_id).map_err(Refusal::NotEntitled.explain())?;
         let mut svids = Vec::new();
         for copy in &copies {
@@ -139,8 +141,8 @@ impl BrokerApi {
     async fn stream<T: Stated>(&self, reference: Option<pb::WorkloadReference>) -> Result<Response<Updates<T>>, Status> {
         // Before the process is looked at, so that nothing is missed.
         let changes = self.source.changes();
-        let Referred { source, copies } = self.referred(reference).await?;
-        updates(source, changes, copies, String::new()).await
+        let Referred { source, process, copies } = self.referred(reference).await?;
+        updates(source, process, changes, copies, String::new()).await
     }
 
     /// The copies that the referred process is, attested now by what is seen of it (Broker API §3.1.1, §4.8).
@@ -148,7 +150,9 @@ impl BrokerApi {
         let pid = process(reference)?;
         self.check_host(pid)?;
         let engine = &self.brokers.engine;
-        let seen = engine.look(pid).await.map_err(|e| refused(Refusal::NotFound, &e.chain(), Some(pid)))?;
+        let not_found = |e: EngineError| refused(Refusal::NotFound, &e.chain(), Some(pid));
+        let process = Process::open(pid).map_err(not_found)?;
+        let seen = engine.look(&process).await.map_err(not_found)?;
         let started = seen.0.started;
         let launch = self.brokers.launches.as_ref().and_then(|launches| launches.of(pid));
         let instances = engine.attest_all(seen, launch.as_ref()).await.map_err(|e| match status(&e) {
@@ -165,7 +169,7 @@ impl BrokerApi {
         }
         // It stays a process of its launch for as long as it is asked about.
         let source = OnBehalf::of(Arc::clone(engine), self.broker.clone(), launch);
-        Ok(Referred { source, copies })
+        Ok(Referred { source, process, copies })
     }
 
     /// A process number means the same to both only where both see the same processes: the broker was attested by this

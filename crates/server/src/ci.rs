@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use marque_core::lease::CredentialClass;
+use marque_core::time::Timestamp;
 use marque_engine::{Engine, EngineError};
 use serde_json::{Value, json};
 
@@ -32,11 +34,13 @@ pub async fn exchange(engine: &Arc<Engine>, request: &TokenRequest) -> Result<Va
             let audience = request.audience.clone().or_else(|| request.resource.clone());
             let audience = audience.ok_or_else(|| invalid("say with `audience` whom the JWT-SVID is for".into()))?;
             let svid = engine.jwt_svid(&instance, &[audience]).await.map_err(refused)?;
+            let longest = CredentialClass::JwtSvid.max_ttl().seconds().cast_signed();
+            let lifetime = instance.attestation.until.map_or(longest, |until| left(engine, until).min(longest));
             Ok(json!({
                 "access_token": svid,
                 "issued_token_type": JWT,
                 "token_type": "N_A",
-                "expires_in": 300,
+                "expires_in": lifetime,
                 "spiffe_id": instance.identity.to_string(),
             }))
         }
@@ -44,7 +48,7 @@ pub async fn exchange(engine: &Arc<Engine>, request: &TokenRequest) -> Result<Va
             let issued = engine.x509_svid(&instance).await.map_err(refused)?;
             let svid = issued.svid;
             let bundle = engine.authorities().bundle().x509_authorities.clone();
-            let lifetime = svid.not_after.seconds().saturating_sub(engine.now().seconds());
+            let lifetime = left(engine, svid.not_after);
             Ok(json!({
                 "access_token": pem("CERTIFICATE", &svid.chain),
                 "private_key": pem("PRIVATE KEY", std::slice::from_ref(&*svid.key_pkcs8)),
@@ -57,6 +61,11 @@ pub async fn exchange(engine: &Arc<Engine>, request: &TokenRequest) -> Result<Va
         }
         Some(other) => Err(invalid(format!("`requested_token_type` is `{other}`: use `{JWT}` or `{X509_SVID}`"))),
     }
+}
+
+/// How many seconds are left.
+fn left(engine: &Engine, until: Timestamp) -> i64 {
+    until.seconds().saturating_sub(engine.now().seconds())
 }
 
 /// PEM (RFC 7468) of each.

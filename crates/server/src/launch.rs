@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use marque_core::id::LeaseId;
-use marque_engine::{Connections, Engine, EngineError, Launch, parent_of};
+use marque_engine::{Connections, Engine, EngineError, Launch, Process, parent_of};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -138,7 +138,7 @@ impl Launches {
     /// Whose connection it is: that of a launched process, attested now.
     async fn attested(&self, stream: &TcpStream, connections: Arc<Connections>, launch: &Launch) -> Result<LeaseId, EngineError> {
         let owner = self.owner(stream, connections, launch).await?;
-        let seen = self.engine.look(owner).await?;
+        let seen = self.engine.look(&Process::open(owner)?).await?;
         let instance = self.engine.attest(seen, Some(launch)).await?;
         self.engine.gateway_session(&instance, launch.task).await
     }

@@ -26,7 +26,7 @@ use crate::pb::sds::{
 };
 use crate::serve::Peer;
 use crate::source::{Changes, Source};
-use crate::updates::Updates;
+use crate::updates::{Updates, moved};
 
 /// The service for one connection, whose peer the kernel named.
 pub fn service(source: Arc<dyn Source>, peer: Peer) -> SecretDiscoveryServiceServer<Sds> {
@@ -58,14 +58,14 @@ impl SecretDiscoveryService for Sds {
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
         // Before the process is looked at, so that nothing is missed.
         let changes = self.source.changes();
-        let copies = self.source.attest(self.peer).await?;
+        let copies = self.source.attest(&self.peer.process).await?;
         let (tx, rx) = mpsc::channel(1);
         tokio::spawn(self.clone().answer(request.into_inner(), changes, copies, tx));
         Ok(Response::new(Updates::of(rx)))
     }
 
     async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
-        let copies = self.source.attest(self.peer).await?;
+        let copies = self.source.attest(&self.peer.process).await?;
         Ok(Response::new(self.secrets(&copies, &request.into_inner().resource_names, 1).await?.0))
     }
 }
@@ -95,7 +95,7 @@ impl Sds {
                     request = requests.next() => match request {
                         Some(Ok(request)) => {
                             if let Some(error) = &request.error_detail {
-                                tracing::warn!(pid = self.peer.pid, "a proxy did not take a secret: {}", cut(&error.message));
+                                tracing::warn!(pid = self.peer.process.pid(), "a proxy did not take a secret: {}", cut(&error.message));
                             }
                             // An acknowledgement asks for nothing new.
                             if names.as_ref() != Some(&request.resource_names) {
@@ -111,7 +111,7 @@ impl Sds {
                             return;
                         }
                     }
-                    _ = entries.changed() => match self.source.moved(&copies).await {
+                    _ = entries.changed() => match moved(&*self.source, &self.peer.process, &copies).await {
                         Ok(Some(others)) => {
                             copies = others;
                             if names.is_some() {
@@ -130,7 +130,11 @@ impl Sds {
                 }
             }
             let Some(wanted) = &names else { continue };
-            match self.secrets(&copies, wanted, version).await {
+            let fresh = match self.source.check_seen(&self.peer.process, &copies).await {
+                Ok(()) => self.secrets(&copies, wanted, version).await,
+                Err(status) => Err(status),
+            };
+            match fresh {
                 Ok((response, wait)) => {
                     look = Instant::now() + wait;
                     if tx.send(Ok(response)).await.is_err() {

@@ -8,23 +8,34 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use marque_engine::Process;
+use nix::errno::Errno;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerPidfd;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tower_service::Service;
 
-/// The process at the other end of a Unix socket, as the kernel saw it connect (`SO_PEERCRED`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The process at the other end of a Unix socket, as the kernel saw it connect (`SO_PEERCRED`, `SO_PEERPIDFD`).
+#[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its process.
-    pub pid: u32,
+    /// Its process, and none that gets its number later.
+    pub process: Process,
     /// Its user.
     pub uid: u32,
 }
 
-/// The peer of a connection, or nothing when the kernel does not name one.
+/// The peer of a connection, or nothing when the kernel does not name one, or when it has ended already.
 pub fn peer_of(stream: &UnixStream) -> Option<Peer> {
     let cred = stream.peer_cred().ok()?;
-    Some(Peer { pid: u32::try_from(cred.pid()?).ok()?, uid: cred.uid() })
+    let pid = u32::try_from(cred.pid()?).ok()?;
+    let process = match getsockopt(stream, PeerPidfd) {
+        Ok(pidfd) => Process::held(pid, pidfd),
+        // Before Linux 6.5. Whoever gets its number between its connection and this line is taken for it.
+        Err(Errno::ENOPROTOOPT) => Process::open(pid).ok()?,
+        Err(_) => return None,
+    };
+    Some(Peer { process, uid: cred.uid() })
 }
 
 /// Listens on a Unix socket with these permissions. A socket file that nobody listens on is replaced.

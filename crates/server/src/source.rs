@@ -6,13 +6,11 @@ use std::sync::Arc;
 use marque_core::attestation::Instance;
 use marque_core::time::Timestamp;
 use marque_engine::{
-    AuthorityId, Bundle, BundleSet, Clock, Engine, EngineError, HeldWit, HeldX509, Identified, Launch, ValidatedJwt,
+    AuthorityId, Bundle, BundleSet, Clock, Engine, EngineError, HeldWit, HeldX509, Identified, Launch, Process, ValidatedJwt,
 };
 use tokio::sync::watch;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
-
-use crate::serve::Peer;
 
 /// An X.509-SVID as it is shown (Workload API §5.2.1).
 #[derive(Clone)]
@@ -63,7 +61,10 @@ pub struct Changes {
 #[tonic::async_trait]
 pub trait Source: Clock + 'static {
     /// Who is at the other end of a connection, as it is now: a copy of each identity that it is, and at least one.
-    async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status>;
+    async fn attest(&self, process: &Process) -> Result<Vec<Identified>, Status>;
+    /// An error unless the process is what was seen of it when it became these copies: it may have become another program, and
+    /// its open streams get nothing new then.
+    async fn check_seen(&self, process: &Process, copies: &[Identified]) -> Result<(), Status>;
     /// The X.509-SVID that a copy holds now.
     async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status>;
     /// A JWT-SVID for a copy.
@@ -119,9 +120,14 @@ impl Clock for Local {
 
 #[tonic::async_trait]
 impl Source for Local {
-    async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status> {
+    async fn check_seen(&self, process: &Process, copies: &[Identified]) -> Result<(), Status> {
+        let seen = self.engine.look(process).await.map_err(|e| Status::permission_denied(e.chain()))?;
+        self.engine.check_seen(copies, seen, self.launch.as_ref()).map_err(|e| status(&e))
+    }
+
+    async fn attest(&self, process: &Process) -> Result<Vec<Identified>, Status> {
         // A process that has gone is nobody.
-        let seen = self.engine.look(peer.pid).await.map_err(|e| Status::permission_denied(e.chain()))?;
+        let seen = self.engine.look(process).await.map_err(|e| Status::permission_denied(e.chain()))?;
         let instances = self.engine.attest_all(seen, self.launch.as_ref()).await.map_err(|e| status(&e))?;
         Ok(self.engine.identified(&instances))
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use marque_core::time::Timestamp;
-use marque_engine::{AuthorityId, Identified};
+use marque_engine::{AuthorityId, Identified, Process};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::Stream;
@@ -59,11 +59,14 @@ pub(crate) trait Stated: Sized + Send + 'static {
 /// changes, when the authority that signed it is tainted, when the caller's identities are others. Ends the stream when the
 /// source says why, as with `PermissionDenied` when the caller has none any more (Workload API §4.3, §5.2.1).
 ///
+/// Whatever comes after the first state goes to a process that is looked at again: one that has become another program gets no more.
+///
 /// What is `wanted` alone is shown, where anything in particular is: the stream ends with that. The changes are those since
 /// before the copies were attested. What has ended is noticed at once; entries are looked at when they have changed, and for
 /// that as for bundles not everybody comes at the same moment.
 pub(crate) async fn updates<T: Stated>(
     source: Arc<dyn Source>,
+    process: Process,
     changes: Changes,
     mut copies: Vec<Identified>,
     wanted: String,
@@ -87,13 +90,13 @@ pub(crate) async fn updates<T: Stated>(
                     Err(status) => break Err(status),
                     Ok(Some(left)) => {
                         copies = left;
-                        break shown::<T>(&*source, &copies, &wanted).await;
+                        break again::<T>(&*source, &process, &copies, &wanted).await;
                     }
                     Ok(None) => {}
                 }
                 let now = Instant::now();
                 if look.take_if(|at| *at <= now).is_some() {
-                    match source.moved(&copies).await {
+                    match moved(&*source, &process, &copies).await {
                         Err(status) => break Err(status),
                         Ok(Some(others)) => {
                             copies = others;
@@ -103,7 +106,7 @@ pub(crate) async fn updates<T: Stated>(
                     }
                 }
                 if hand_out.is_some_and(|at| at <= now) || rotate.is_some_and(|at| source.now() >= at) {
-                    break shown::<T>(&*source, &copies, &wanted).await;
+                    break again::<T>(&*source, &process, &copies, &wanted).await;
                 }
                 let rotation = now + until(&*source, rotate);
                 let wake = [look, hand_out].into_iter().flatten().fold(rotation, Instant::min);
@@ -133,6 +136,27 @@ pub(crate) async fn updates<T: Stated>(
 /// The full state of what is asked for.
 async fn shown<T: Stated>(source: &dyn Source, copies: &[Identified], wanted: &str) -> Result<Current<T>, Status> {
     T::fresh(source, &chosen(copies.to_vec(), wanted)?).await
+}
+
+/// As [`shown`], to a process that did not ask again: it must be what was seen of it.
+async fn again<T: Stated>(
+    source: &dyn Source,
+    process: &Process,
+    copies: &[Identified],
+    wanted: &str,
+) -> Result<Current<T>, Status> {
+    source.check_seen(process, copies).await?;
+    shown(source, copies, wanted).await
+}
+
+/// The copies that the process is instead of these, for what is still seen of it.
+pub(crate) async fn moved(
+    source: &dyn Source,
+    process: &Process,
+    copies: &[Identified],
+) -> Result<Option<Vec<Identified>>, Status> {
+    source.check_seen(process, copies).await?;
+    source.moved(copies).await
 }
 
 /// The copies that have not ended, if others have; why, if all have.

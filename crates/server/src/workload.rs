@@ -106,7 +106,7 @@ impl WorkloadApi {
     /// once (Endpoint §3, §6).
     async fn caller(&self, metadata: &MetadataMap) -> Result<Vec<Identified>, Status> {
         check_mark(metadata, MARK)?;
-        self.0.source.attest(self.0.peer).await
+        self.0.source.attest(&self.0.peer.process).await
     }
 
     /// A stream for the caller: of all that it is, or of the wanted identity.
@@ -114,7 +114,7 @@ impl WorkloadApi {
         // Before the caller is attested, so that nothing is missed.
         let changes = self.0.source.changes();
         let copies = self.caller(metadata).await?;
-        updates(Arc::clone(&self.0.source), changes, copies, wanted).await
+        updates(Arc::clone(&self.0.source), self.0.peer.process.clone(), changes, copies, wanted).await
     }
 }
 

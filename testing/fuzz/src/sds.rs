@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use marque_core::id::InstanceId;
 use marque_core::time::Timestamp;
-use marque_engine::{Bundle, Clock, Identified, ValidatedJwt};
+use marque_engine::{Bundle, Clock, Identified, Process, ValidatedJwt};
 use marque_server::Peer;
 use marque_server::pb::sds::secret::Type;
 use marque_server::pb::sds::secret_discovery_service_server::SecretDiscoveryService as _;
@@ -43,7 +43,8 @@ pub fn server_sds(data: &[u8]) {
 
 /// What one request gets. The source waits for nothing, so that the first look finds the answer.
 fn answer(request: DiscoveryRequest) -> Result<DiscoveryResponse, Status> {
-    let sds = Sds::new(Arc::new(Fixed), Peer { pid: 1, uid: 0 });
+    let process = Process::open(std::process::id()).map_err(|error| Status::internal(error.to_string()))?;
+    let sds = Sds::new(Arc::new(Fixed), Peer { process, uid: 0 });
     let mut answer = sds.fetch_secrets(Request::new(request));
     match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer.map(Response::into_inner),
@@ -122,7 +123,11 @@ impl Clock for Fixed {
 
 #[tonic::async_trait]
 impl Source for Fixed {
-    async fn attest(&self, _: Peer) -> Result<Vec<Identified>, Status> {
+    async fn check_seen(&self, _: &Process, _: &[Identified]) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn attest(&self, _: &Process) -> Result<Vec<Identified>, Status> {
         let copy = |(id, number): (&str, u8)| -> Result<Identified, Status> {
             let identity = id.parse().map_err(|_| Status::internal("no identity"))?;
             Ok(Identified { instance: InstanceId::from_bytes([number; 16]), identity, hint: String::new() })

@@ -2,7 +2,7 @@
 //!
 //! | attestor | is shown | of whom |
 //! |---|---|---|
-//! | [`Observer`] (`unix`) | a process number | a process of this host |
+//! | [`Observer`](crate::Observer) (`unix`) | a process, by its pidfd | a process of this host |
 //! | [`Launch`] (`launched`) | what was seen of a process | a process that `marque run` started |
 //! | `Issuers` (`oidc`) | a token of another issuer | a CI job, a pod |
 //! | `JoinTokens` (`join_token`) | a token that a person made | a node |

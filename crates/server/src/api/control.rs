@@ -49,7 +49,7 @@ pub async fn launch(
     let (launches, peer) = (api.launches.ok_or_else(needs_server)?, peer.ok_or_else(needs_server)?);
     let identity = api.engine.identity_named(&request.identity)?;
     let told = Told { uid: Some(peer.uid), argv: request.argv_sha256, artifacts: request.artifacts };
-    let launch = api.engine.launch(&by, &identity, request.task, peer.pid)?.told(&told)?;
+    let launch = api.engine.launch(&by, &identity, request.task, peer.process.pid())?.told(&told)?;
     Ok(Json(launches.open(launch, request.isolated).await?))
 }
 

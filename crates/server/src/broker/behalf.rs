@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use marque_core::state::Dead;
 use marque_core::time::Timestamp;
-use marque_engine::{Clock, Engine, Identified, Launch, ValidatedJwt, Workload};
+use marque_engine::{Clock, Engine, Identified, Launch, Process, ValidatedJwt, Workload};
 use tonic::Status;
 
 use super::refusal::{Refusal, refused};
 use crate::pb::{broker as pb, workload};
-use crate::serve::Peer;
 use crate::source::{Bundles, Changes, HeldSvid, Local, Source, status};
 use crate::updates::{Current, Stated};
 
@@ -51,8 +50,12 @@ impl Clock for OnBehalf {
 
 #[tonic::async_trait]
 impl Source for OnBehalf {
-    async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status> {
-        self.local.attest(peer).await
+    async fn attest(&self, process: &Process) -> Result<Vec<Identified>, Status> {
+        self.local.attest(process).await
+    }
+
+    async fn check_seen(&self, process: &Process, copies: &[Identified]) -> Result<(), Status> {
+        self.local.check_seen(process, copies).await.map_err(|status| self.explained(copies, status))
     }
 
     async fn x509_svid(&self, of: &Identified) -> Result<HeldSvid, Status> {

@@ -33,8 +33,9 @@ pub(super) async fn listener(gate: &UnixListener, launch: &Launch) -> (TcpListen
 
 async fn taken(mut stream: UnixStream, launch: &Launch) -> Result<(TcpListener, Connections)> {
     let wrong = |what: &str| Error::new(ErrorKind::PermissionDenied, what.to_owned());
-    let peer =
-        peer_of(&stream).filter(|peer| launch.holds(peer.pid)).ok_or_else(|| wrong("it comes from no launched process"))?;
+    let peer = peer_of(&stream)
+        .filter(|peer| launch.holds(peer.process.pid()))
+        .ok_or_else(|| wrong("it comes from no launched process"))?;
     let received = tokio::time::timeout(PATIENCE, stream.async_io(Interest::READABLE, || descriptor(&stream)));
     let socket = received.await.map_err(|_| wrong("nothing was handed over in time"))??;
     if socket_domain(&socket)? != AddressFamily::INET || !socket_acceptconn(&socket)? {
@@ -46,7 +47,7 @@ async fn taken(mut stream: UnixStream, launch: &Launch) -> Result<(TcpListener, 
         return Err(wrong("it is not on loopback"));
     }
     // The peer waits for the answer, so it is still in the namespace of its listener.
-    let taken = (TcpListener::from_std(listener)?, Connections::around(peer.pid)?);
+    let taken = (TcpListener::from_std(listener)?, Connections::around(peer.process.pid())?);
     stream.write_all(&[TAKEN]).await?;
     Ok(taken)
 }

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use marque_engine::Engine;
+use marque_engine::{Engine, Process};
 use marque_server::source::{Local, Source};
 use marque_server::{AnyAuthority, Peer, agent, peer_of};
 use prost::Message;
@@ -87,8 +87,8 @@ impl Socket {
     pub(crate) async fn of(source: Arc<dyn Source>, pid: u32) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = peer_of(&theirs).unwrap();
-        assert_eq!(peer.pid, std::process::id());
-        let peer = Peer { pid, ..peer };
+        assert_eq!(peer.process.pid(), std::process::id());
+        let peer = Peer { process: Process::open(pid).unwrap(), ..peer };
         tokio::spawn(marque_server::http(AnyAuthority::new(theirs), agent::over(source, peer)));
         Self(connected(ours).await)
     }

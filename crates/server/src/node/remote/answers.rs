@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use marque_core::time::Ttl;
-use marque_engine::{Clock as _, Identified, NodeSight, ValidatedJwt};
+use marque_engine::{Clock as _, Identified, NodeSight, OTHER_PROCESS, Process, ValidatedJwt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
@@ -11,7 +11,6 @@ use tonic::Status;
 use super::{Copied, RemoteSource};
 use crate::node::link::LinkError;
 use crate::node::wire::{self, JwtRequest, OfInstance, Received, ValidateRequest, WireJwt, WireSvid, WireValid};
-use crate::serve::Peer;
 use crate::source::{Bundles, Changes, HeldSvid, Source};
 
 impl RemoteSource {
@@ -20,6 +19,15 @@ impl RemoteSource {
         let known = self.open()?;
         let same = |copy: &&Copied| copy.is_of(sight) && copy.selectors == sight.selectors;
         Ok(known.copies.values().filter(same).map(|copy| copy.of.clone()).collect())
+    }
+
+    /// What is seen of a process now. One that has gone is nobody.
+    async fn sight(&self, process: &Process) -> Result<NodeSight, Status> {
+        let (observer, process) = (Arc::clone(&self.observer), process.clone());
+        let look = tokio::task::spawn_blocking(move || observer.look(&process)).await;
+        let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
+        let seen = seen.map_err(|e| Status::permission_denied(e.chain()))?;
+        Ok(NodeSight { pid: seen.pid, started: seen.started, selectors: seen.selectors })
     }
 
     /// A process is these copies, and no others.
@@ -47,14 +55,17 @@ impl RemoteSource {
 
 #[tonic::async_trait]
 impl Source for RemoteSource {
-    async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status> {
+    async fn check_seen(&self, process: &Process, copies: &[Identified]) -> Result<(), Status> {
+        let sight = self.sight(process).await?;
+        let known = self.open()?;
+        let is_it = |copy: &Copied| copy.is_of(&sight) && copy.selectors == sight.selectors;
+        let all = copies.iter().all(|of| known.copies.get(&of.instance).is_some_and(is_it));
+        if all { Ok(()) } else { Err(Status::permission_denied(OTHER_PROCESS)) }
+    }
+
+    async fn attest(&self, process: &Process) -> Result<Vec<Identified>, Status> {
         drop(self.open()?);
-        let observer = Arc::clone(&self.observer);
-        let look = tokio::task::spawn_blocking(move || observer.look(peer.pid)).await;
-        let seen = look.map_err(|_| Status::unavailable("the process could not be looked at"))?;
-        // A process that has gone is nobody.
-        let seen = seen.map_err(|e| Status::permission_denied(e.chain()))?;
-        let sight = NodeSight { pid: seen.pid, started: seen.started, selectors: seen.selectors };
+        let sight = self.sight(process).await?;
         match self.ask::<Vec<Identified>>("/v1/node/attest", &sight).await {
             Ok(copies) if copies.is_empty() => Err(Status::permission_denied("no identity matches this process")),
             Ok(copies) => {

@@ -9,8 +9,7 @@ use marque_core::identity::Lifecycle;
 use marque_core::revocation::Target;
 use marque_core::time::{Timestamp, Ttl};
 use marque_engine::desired::IdentitySpec;
-use marque_engine::{AuthorityVerb, Bundle, Clock, Identified, KeyKind, ValidatedJwt};
-use marque_server::Peer;
+use marque_engine::{AuthorityVerb, Bundle, Clock, Identified, KeyKind, Process, ValidatedJwt};
 use marque_server::pb::workload::{
     JwtBundlesRequest, JwtBundlesResponse, X509BundlesRequest, X509BundlesResponse, X509svidRequest, X509svidResponse,
 };
@@ -189,8 +188,13 @@ impl Clock for Named {
 
 #[tonic::async_trait]
 impl Source for Named {
-    async fn attest(&self, peer: Peer) -> Result<Vec<Identified>, Status> {
-        let mut copies = self.of.attest(peer).await?;
+    /// The copies have other names here.
+    async fn check_seen(&self, _: &Process, _: &[Identified]) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn attest(&self, process: &Process) -> Result<Vec<Identified>, Status> {
+        let mut copies = self.of.attest(process).await?;
         for copy in &mut copies {
             let mut name = copy.instance.to_bytes();
             name[14..].copy_from_slice(&self.end);
