@@ -258,4 +258,56 @@ mod tests {
         let unnamed = "Uid:\t7\t7\t7\t7\nGid:\t7\t7\t7\t7\nGroups:\t\n";
         assert!(observer.named(unnamed).is_empty(), "a number without a name has none, and there are no groups");
     }
+
+    fn sleeper(program: &Path) -> std::process::Child {
+        std::process::Command::new(program).arg("600").spawn().unwrap()
+    }
+
+    /// The number of a process that has ended may name another one, and the pidfd does not.
+    #[test]
+    fn whoever_gets_a_number_later_is_not_taken_for_who_had_it() {
+        let (mut gone, mut here) = (sleeper(Path::new("sleep")), sleeper(Path::new("sleep")));
+        let first = Process::open(gone.id()).unwrap();
+        gone.kill().unwrap();
+        gone.wait().unwrap();
+        let reused = Process { pid: here.id(), ..first };
+        let observer = Observer::default();
+        observer.look(&Process::open(here.id()).unwrap()).unwrap();
+        let error = observer.look(&reused).unwrap_err();
+        here.kill().unwrap();
+        here.wait().unwrap();
+        assert!(error.chain().contains("it ended while it was looked at"), "{}", error.chain());
+    }
+
+    /// In a mount namespace of its own a process has any file at any path.
+    #[test]
+    fn a_path_counts_where_it_is_the_same_file_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let sleep = std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|dir| dir.join("sleep")).find(|p| p.exists());
+        let (theirs, other) = (folder.path().join("theirs"), folder.path().join("other"));
+        for copy in [&theirs, &other] {
+            std::fs::copy(sleep.as_ref().unwrap(), copy).unwrap();
+        }
+        let script = "mount --bind \"$1\" \"$2\" && exec \"$2\" 600";
+        let mut hidden = std::process::Command::new("unshare");
+        hidden.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]).args([&theirs, &other]);
+        let mut hidden = hidden.spawn().unwrap();
+        let link = format!("/proc/{}/exe", hidden.id());
+        while std::fs::read_link(&link).unwrap() != other {
+            assert!(hidden.try_wait().unwrap().is_none(), "user namespaces are needed here");
+            std::thread::yield_now();
+        }
+        let seen = observe(hidden.id()).unwrap();
+        hidden.kill().unwrap();
+        hidden.wait().unwrap();
+        let mut plain = sleeper(&other);
+        while std::fs::read_link(format!("/proc/{}/exe", plain.id())).unwrap() != other {
+            std::thread::yield_now();
+        }
+        let honest = observe(plain.id()).unwrap();
+        plain.kill().unwrap();
+        plain.wait().unwrap();
+        let named = |seen: &Attestation| seen.selectors.iter().any(|s| s.as_str().starts_with("unix:path:"));
+        assert!(named(&honest) && !named(&seen), "{seen:?}");
+    }
 }

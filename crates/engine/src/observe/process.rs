@@ -13,7 +13,7 @@ use crate::error::{EngineError, Result};
 #[derive(Clone, Debug)]
 pub struct Process {
     pub(super) pid: u32,
-    held: Arc<OwnedFd>,
+    pub(super) held: Arc<OwnedFd>,
 }
 
 impl Process {

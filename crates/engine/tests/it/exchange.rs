@@ -1,5 +1,7 @@
 //! Token exchange: own tokens, child tasks, delegation, and what is refused.
 
+use std::os::unix::process::parent_id;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use marque_core::event::Body;
@@ -11,7 +13,8 @@ use marque_engine::{EngineError, Exchange, TokenType};
 use serde_json::{Value, json};
 
 use crate::world::{
-    ALICE, Agent, GATEWAY, ISSUER, LEAD, WORKER, World, agent, asks, chain, manifest, person, policy, request, spiffe,
+    ALICE, Agent, GATEWAY, ISSUER, LEAD, WORKER, World, agent, asks, chain, manifest, named, observed, person, policy, request,
+    spiffe,
 };
 
 /// The exchange is refused, and the refusal is in the log.
@@ -38,6 +41,36 @@ fn payload(token: &str) -> Value {
 /// The worker's exchange of a token, with its own JWT-SVID as the actor token.
 async fn as_actor(world: &World, worker: &Agent, subject: &str) -> Exchange {
     Exchange { actor: Some(world.jwt(worker).await), ..asks(worker, subject, TokenType::AccessToken) }
+}
+
+/// What was launched for a task is within that task, whatever other tasks its identity was given.
+#[tokio::test]
+async fn a_launch_has_no_other_task_of_its_identity() {
+    let world = World::start().await;
+    let (its, other) = (world.task(LEAD, None).await, world.task(LEAD, None).await);
+    let launch = world.engine.launch(&world.alice, &spiffe(LEAD), its.id, parent_id()).unwrap();
+    let instance = world.engine.attest(observed(&[&named(LEAD)]), Some(&launch)).await.unwrap();
+    let issued = world.engine.x509_svid(&instance).await.unwrap();
+    let workload = world.engine.authenticate_certificate(&chain(&issued)).unwrap();
+    let launched = Agent { instance, workload };
+    let refused = |error: EngineError| assert!(matches!(error, EngineError::Task(TaskError::Outside(..))), "{error}");
+
+    let own = world.token(&launched, &its).await;
+    refused(world.engine.exchange(world.own(&launched, &other).await).await.unwrap_err());
+    // The same by a token of the other task, which another copy holds.
+    let free = world.agent(LEAD).await;
+    let theirs = world.token(&free, &other).await;
+    let handed = Exchange { actor: Some(world.jwt(&launched).await), ..asks(&launched, &theirs.token, TokenType::AccessToken) };
+    refused(world.engine.exchange(handed).await.unwrap_err());
+    // Below its own task it goes on.
+    let child = world.engine.exchange(asks(&launched, &own.token, TokenType::AccessToken)).await.unwrap();
+    assert_eq!(child.task.lineage, [its.id]);
+
+    world.engine.finish_task(&world.alice, its.id).await.unwrap();
+    for token in [&own.token, &child.token] {
+        assert!(world.engine.authenticate_token(token, Some(&launched.workload.thumbprint)).is_err());
+    }
+    assert!(world.engine.authenticate_token(&theirs.token, Some(&free.workload.thumbprint)).is_ok());
 }
 
 #[tokio::test]

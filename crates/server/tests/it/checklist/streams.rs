@@ -15,6 +15,7 @@ use marque_server::pb::workload::{
 };
 use marque_server::source::{Bundles, Changes, HeldSvid, Local, Source};
 use marque_svid::verify_x509_svid;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -152,6 +153,43 @@ async fn line_27_a_change_of_entries_pushes_what_holds_now() {
     assert_eq!(fourth.svids.iter().map(|svid| &svid.spiffe_id).collect::<Vec<_>>(), [&spiffe(OTHER).to_string()]);
     world.register(elsewhere(OTHER)).await.unwrap();
     assert_eq!(stream.refusal().await, Some(PERMISSION_DENIED), "it is nobody any more");
+}
+
+/// What is issued goes to what is there then, and not to what was there when the stream began.
+#[tokio::test]
+async fn line_27_a_process_that_became_another_program_gets_no_more() {
+    let world = World::with_me().await;
+    let mut child = tokio::process::Command::new("sh")
+        .args(["-c", "read line; exec sleep 600"])
+        .stdin(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let pid = child.id().unwrap();
+    let link = move || std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    within(async {
+        while link() == std::env::current_exe().unwrap() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let shell = link();
+    world.register_program(OTHER, pid).await;
+    let socket = Socket::of(Local::of(Arc::clone(&world.engine), None), pid).await;
+    let mut stream = socket.call("FetchX509SVID", &X509svidRequest {}, MARK).await;
+    let first: X509svidResponse = stream.next().await.unwrap();
+    assert_eq!(first.svids[0].spiffe_id, spiffe(OTHER).to_string());
+    child.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+    within(async {
+        while link() == shell {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for verb in [AuthorityVerb::Prepare, AuthorityVerb::Activate, AuthorityVerb::Taint] {
+        world.engine.change_authority(&world.admin, verb, KeyKind::X509, None, "test").await.unwrap();
+    }
+    assert_eq!(stream.refusal().await, Some(PERMISSION_DENIED));
 }
 
 /// A source to which each caller is a copy whose name ends in these bytes, until it is over.
