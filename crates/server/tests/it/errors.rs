@@ -31,7 +31,9 @@ async fn a_body_or_a_question_that_makes_no_sense_is_invalid() {
         ("POST", "/v1/plan", r#"{"identities":[],"resources":[],"policies":[],"extra":[]}"#.to_owned()),
         ("POST", "/v1/plan", r#"{"identities":[{"name":"a"}],"resources":[],"policies":[]}"#.to_owned()),
         ("POST", "/v1/apply", r#"{"identities":[],"resources":[],"policies":[{"name":"a","text":"permit ("}]}"#.to_owned()),
-        ("POST", "/v1/identities/state", json!({ "identity": LEAD, "to": "gone" }).to_string()),
+        ("POST", "/v1/identities/state", json!({ "identity": LEAD, "to": "gone", "why": "test" }).to_string()),
+        ("POST", "/v1/identities/state", json!({ "identity": LEAD, "to": "suspended" }).to_string()),
+        ("POST", "/v1/identities/state", json!({ "identity": LEAD, "to": "suspended", "why": " " }).to_string()),
         ("POST", "/v1/people", r#"{"person":"a b"}"#.to_owned()),
         ("POST", "/v1/people", r#"{"person":"admin@example.com"}"#.to_owned()),
         ("PUT", "/v1/secrets/.hidden", "secret".to_owned()),
@@ -72,6 +74,7 @@ async fn what_is_not_known_is_not_found() {
         ["tasks/task_X/finish", "elevations/elev_X/approve", "elevations/elev_X/refuse", "records/rec_X"]
             .map(|path| format!("/v1/{}", path.replace('X', ULID)));
     let digest = format!("sha256:{}", "0".repeat(64));
+    let moved = json!({ "identity": "agent/nobody", "to": "suspended", "why": "test" });
     let revoke = |target: &str| json!({ "target": target, "why": "test" }).to_string();
     let cases = [
         ("POST", finish.as_str(), String::new()),
@@ -82,7 +85,7 @@ async fn what_is_not_known_is_not_found() {
         ("POST", "/v1/revocations", revoke("spiffe://example.org/agent/nobody")),
         ("POST", "/v1/revocations", revoke(&format!("lease_{ULID}"))),
         ("POST", "/v1/tasks", json!({ "identity": "agent/nobody", "purpose": "test" }).to_string()),
-        ("POST", "/v1/identities/state", json!({ "identity": "agent/nobody", "to": "suspended" }).to_string()),
+        ("POST", "/v1/identities/state", moved.to_string()),
         ("POST", "/v1/tools/accept", json!({ "tool": "tool:crm/none", "definition": digest }).to_string()),
         ("GET", "/v1/instances?identity=agent/nobody", String::new()),
         ("GET", "/v1/records?identity=agent/nobody", String::new()),
