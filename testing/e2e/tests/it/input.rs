@@ -133,6 +133,8 @@ fn malformed_names_are_bad_input() {
         (&["revoke", "spiffe://a/../b"], "`spiffe://a/../b`"),
         (&["records", "--task", "task_x"], "`task_x`"),
         (&["run", "--as", "agent/researcher", "--task", "task_x", "--", "true"], "`task_x`"),
+        (&["run", "--as", "agent/researcher", "--task", "task_x", "--", "true"], "error: task: expected an identifier"),
+        (&["authority", "activate", "jwt"], "marque authority prepare jwt"),
         (&["person", "add", "../x"], "`../x`"),
         (&["person", "add", "alice@example.com"], "known already"),
         (&["--person", "../x", "status"], "`../x`"),
@@ -160,6 +162,8 @@ fn what_is_not_there_and_what_is_refused_have_codes_of_their_own() {
     let cases: &[(&[&str], i32)] = &[
         (&["can", "agent/nobody"], 4),
         (&["identity", "suspend", "agent/nobody", "--why", "x"], 4),
+        (&["authority", "revoke", "x509", "nope"], 4),
+        (&["authority", "taint", "x509", "nope"], 4),
         (&["who-can", "invoke", "tool:crm/nothing"], 4),
         (&["task", "start", "--as", "agent/nobody", "--purpose", "x"], 4),
         (&["task", "finish", &task], 4),
