@@ -219,7 +219,10 @@ fn what_cannot_sign_for_us_is_refused() {
 /// One that has ended, or has not begun, is refused by its file and its dates.
 #[test]
 fn an_upstream_at_another_time_says_when_it_is_valid() {
-    let dates = [("2001-01-01T00:00:00Z", "2002-01-01T00:00:00Z", 2001), ("2999-01-01T00:00:00Z", "3000-01-01T00:00:00Z", 2999)];
+    let dates = [
+        ("2001-01-01T00:00:00.000Z", "2002-01-01T00:00:00.000Z", 2001),
+        ("2999-01-01T00:00:00.000Z", "3000-01-01T00:00:00.000Z", 2999),
+    ];
     for (from, until, year) in dates {
         let mut params = ca("middle", None, BasicConstraints::Unconstrained);
         params.not_before = rcgen::date_time_ymd(year, 1, 1);
