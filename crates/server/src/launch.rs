@@ -118,7 +118,8 @@ impl Launches {
         }
     }
 
-    /// Serves one connection: the gateway, for the instance that its process is, or the one answer that everyone else gets: 403, and no more.
+    /// Serves one connection: the gateway, for the instance that its process is, or the one answer that everyone else gets,
+    /// 403 and no more.
     async fn admit(&self, stream: TcpStream, connections: Arc<Connections>, launch: &Launch) {
         let _ = stream.set_nodelay(true);
         let error = if record::is_asked(&stream).await {
