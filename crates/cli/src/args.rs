@@ -17,7 +17,7 @@ use marque_core::resource::{Action, ResourceId};
 pub use self::authority::{AuthorityCommand, KeyChoice};
 pub use self::demo::{DemoArgs, DemoPart};
 pub use self::evidence::{AttestArgs, EraseArgs, PruneArgs, ReceiptCommand, ReceiptGet, ReceiptVerify, VerifyArgs};
-pub use self::inventory::{IdentityCommand, ManifestArgs, PersonCommand, SecretCommand, Step, ToolCommand};
+pub use self::inventory::{ApplyArgs, IdentityCommand, ManifestArgs, PersonCommand, SecretCommand, Step, ToolCommand};
 pub use self::keys::{KeysCommand, SealArgs};
 pub use self::ledger::{ExportCommand, ExportRun, LedgerCommand, LedgerQuery, LedgerQuestion, ViewsCommand};
 pub use self::serve::{CosignerArgs, KeyCommand, RootArgs, ServeArgs, WitnessArgs};
@@ -70,7 +70,8 @@ pub enum Command {
     /// Show what applying a manifest would change.
     Plan(ManifestArgs),
     /// Apply a manifest: all of it, or nothing when anything is wrong.
-    Apply(ManifestArgs),
+    #[command(after_help = "Example:\n  marque apply -f governance --why 'the quarterly review'")]
+    Apply(ApplyArgs),
     /// Tasks: start, list, finish.
     #[command(subcommand)]
     Task(TaskCommand),

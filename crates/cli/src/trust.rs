@@ -105,7 +105,8 @@ impl AuthorityConfig {
             (None, Some(device)) => UpstreamCa::with_key(&certificate, device.upstream_key()?, roots.as_deref()),
             _ => return Err(Failure::input("[authority.upstream]: one of `key` and `pkcs11` is needed")),
         };
-        Ok(Some(Arc::new(ca.map_err(|e| Failure::input(format!("[authority.upstream]: {e}")))?)))
+        let ca = ca.map_err(|e| Failure::input(format!("[authority.upstream]: {e}")))?;
+        Ok(Some(Arc::new(ca.in_file(&config.certificate))))
     }
 }
 

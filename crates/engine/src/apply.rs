@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::desired::{Desired, IdentitySpec, PolicyText};
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
+use crate::revoke::reason;
 
 /// One line of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,8 @@ impl Engine {
         let (changes, identities) = self
             .commit(by.by(), |state, _| {
                 let (bodies, changes) = self.changes(state, desired)?;
-                let identities = bodies.iter().any(|body| matches!(body, Body::IdentityApplied { .. }));
+                let identities =
+                    bodies.iter().any(|body| matches!(body, Body::IdentityApplied { .. } | Body::IdentityMoved { .. }));
                 // Inside the critical section: whoever decides by these policies is behind them in the log.
                 self.policy.store(std::sync::Arc::new(snapshot));
                 Ok(((changes, identities), bodies))
@@ -106,13 +108,15 @@ impl Engine {
 
     fn changes(&self, state: &State, desired: &Desired) -> Result<(Vec<Body>, Vec<Change>)> {
         let digest = load(&desired.policies)?.digest();
+        let why = reason(desired.why.as_deref().unwrap_or(DEFAULT_WHY))
+            .ok_or_else(|| EngineError::Invalid("say why the manifest is applied: `why` is empty".into()))?;
         unique("identity", desired.identities.iter().map(|i| i.name.clone()))?;
         unique("resource", desired.resources.iter().map(|r| r.id.to_string()))?;
         unique("policy file", desired.policies.iter().map(|p| p.name.clone()))?;
         let mut bodies = Vec::new();
         let mut changes = Vec::new();
         for spec in &desired.identities {
-            self.identity(state, spec, &mut bodies, &mut changes)?;
+            self.identity(state, spec, &why, &mut bodies, &mut changes)?;
         }
         for resource in &desired.resources {
             let old = state.resources.get(&resource.id);
@@ -129,7 +133,14 @@ impl Engine {
         Ok((bodies, changes))
     }
 
-    fn identity(&self, state: &State, spec: &IdentitySpec, bodies: &mut Vec<Body>, changes: &mut Vec<Change>) -> Result<()> {
+    fn identity(
+        &self,
+        state: &State,
+        spec: &IdentitySpec,
+        why: &str,
+        bodies: &mut Vec<Body>,
+        changes: &mut Vec<Change>,
+    ) -> Result<()> {
         let id = self.trust_domain.join(&format!("/{}", spec.name))?;
         // By these names the server, its gateway and its nodes are known: whoever had one could pass for them.
         if spec.name == OWN_NAMES || spec.name.starts_with(&format!("{OWN_NAMES}/")) {
@@ -141,17 +152,13 @@ impl Engine {
         }
         let old = state.identities.get(&id);
         self.not_erased(state, &spec.owner)?;
-        let lifecycle = match old.map(|o| o.state) {
-            Some(Lifecycle::Retired) => {
-                return Err(EngineError::Invalid(format!("`{id}` is retired, and its name is never used again")));
-            }
-            // A manifest proposes and activates; it does not lift a suspension.
-            Some(Lifecycle::Suspended) => Lifecycle::Suspended,
-            Some(Lifecycle::Active) if spec.state == Lifecycle::Proposed => Lifecycle::Active,
-            _ => spec.state,
-        };
-        if !matches!(spec.state, Lifecycle::Proposed | Lifecycle::Active) {
-            return Err(EngineError::Invalid(format!("a manifest makes `{id}` proposed or active, not {}", spec.state)));
+        let now = old.map(|o| o.state);
+        let lifecycle = spec.state_after(now).map_err(|expected| {
+            EngineError::Invalid(format!("the state of `{id}`: expected {expected}, found `{}`", spec.state))
+        })?;
+        if now == Some(Lifecycle::Retired) {
+            // It stays in the manifest, and stays as it was when it ended.
+            return Ok(());
         }
         let identity = Identity {
             id: id.clone(),
@@ -167,13 +174,25 @@ impl Engine {
         };
         if let Some(change) = compare(&id, old, &identity)? {
             changes.push(change);
-            bodies.push(Body::IdentityApplied { identity });
+            match old {
+                // A step of its life is an event of its own, which says why.
+                Some(old) if old.state != lifecycle => {
+                    let still = Identity { state: old.state, ..identity };
+                    if still != *old {
+                        bodies.push(Body::IdentityApplied { identity: still });
+                    }
+                    bodies.push(Body::IdentityMoved { identity: id, to: lifecycle, why: why.to_owned() });
+                }
+                _ => bodies.push(Body::IdentityApplied { identity }),
+            }
         }
         Ok(())
     }
 }
 
 const OWN_NAMES: &str = "marque";
+/// Why an identity took a step, where an apply does not say it.
+const DEFAULT_WHY: &str = "manifest";
 const MAX_HINT_BYTES: usize = 1024;
 
 fn unique(what: &str, names: impl Iterator<Item = String>) -> Result<()> {

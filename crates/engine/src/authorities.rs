@@ -167,17 +167,26 @@ impl Engine {
 
 /// The step that a person asks for.
 fn asked(set: &AuthoritySet, verb: AuthorityVerb, kind: KeyKind, id: Option<&str>) -> Result<Step> {
-    let named = |phase: fn(&Phase) -> bool| {
-        let status = set.authorities().into_iter().find(|a| a.kind == kind && phase(&a.phase));
-        let found = id.map(AuthorityId::from).or(status.map(|a| a.id));
-        found.ok_or_else(|| EngineError::Invalid("there is no such key: see `marque authority list`".into()))
+    let (keys, name) = (set.authorities(), kind_name(kind));
+    let find =
+        |wanted: &dyn Fn(&AuthorityStatus) -> bool| keys.iter().find(|k| k.kind == kind && wanted(k)).map(|k| k.id.clone());
+    // By its name, or else the one in this phase.
+    let key = |phase: Phase, none: String| match id {
+        Some(id) => {
+            let unknown = || EngineError::not_found("key", id.chars().take(80).flat_map(char::escape_debug).collect::<String>());
+            find(&|key: &AuthorityStatus| key.id.as_str() == id).ok_or_else(unknown)
+        }
+        None => find(&|key: &AuthorityStatus| key.phase == phase).ok_or(EngineError::Invalid(none)),
     };
-    let active = |phase: &Phase| *phase == Phase::Active;
+    let active = || key(Phase::Active, format!("no {name} key is active: see `marque authority list`"));
     Ok(match verb {
         AuthorityVerb::Prepare => Step::Prepare { kind },
-        AuthorityVerb::Activate => Step::Activate { kind, id: named(|phase| *phase == Phase::Prepared)? },
-        AuthorityVerb::Taint => Step::Taint { kind, id: named(active)? },
-        AuthorityVerb::Revoke => Step::Revoke { kind, id: named(active)? },
+        AuthorityVerb::Activate => {
+            let none = format!("no {name} key is prepared: prepare one with `marque authority prepare {name}`");
+            Step::Activate { kind, id: key(Phase::Prepared, none)? }
+        }
+        AuthorityVerb::Taint => Step::Taint { kind, id: active()? },
+        AuthorityVerb::Revoke => Step::Revoke { kind, id: active()? },
     })
 }
 

@@ -20,6 +20,9 @@ pub struct Desired {
     pub resources: Vec<Resource>,
     /// All policies beside the baseline: what is not here is no longer in force.
     pub policies: Vec<PolicyText>,
+    /// Why it is applied, for each step of an identity's life that this makes; `manifest` where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// An identity in a manifest.
@@ -44,8 +47,28 @@ pub struct IdentitySpec {
     pub nodes: BTreeSet<NodeName>,
     /// The most it may ever hold.
     pub ceiling: Scope,
-    /// Proposed or active.
+    /// Where it should be in its life.
     pub state: Lifecycle,
+}
+
+impl IdentitySpec {
+    /// Where the identity is in its life once this is applied, `now` being where it is, if it is registered. Where the
+    /// step to it does not exist, what a manifest has to say instead.
+    ///
+    /// What is proposed or active in a manifest only goes forward: it neither takes an activation back nor lifts a
+    /// suspension, so that what was revoked does not come back with the next apply.
+    pub fn state_after(&self, now: Option<Lifecycle>) -> Result<Lifecycle, &'static str> {
+        match (now, self.state) {
+            (None, to @ (Lifecycle::Proposed | Lifecycle::Active)) => Ok(to),
+            (None, _) => Err("proposed or active, for the identity is new"),
+            (Some(Lifecycle::Retired), Lifecycle::Retired) => Ok(Lifecycle::Retired),
+            (Some(Lifecycle::Retired), _) => Err("retired, as the identity is: its name is never used again"),
+            (Some(now), Lifecycle::Proposed) => Ok(now),
+            (Some(Lifecycle::Suspended), Lifecycle::Active) => Ok(Lifecycle::Suspended),
+            (Some(now), to) if now == to || now.may_become(to) => Ok(to),
+            (Some(_), _) => Err("proposed, active or retired, for the identity is proposed and was never active"),
+        }
+    }
 }
 
 /// A policy file.

@@ -68,22 +68,31 @@ impl Engine {
         }
     }
 
-    /// Suspends, activates or retires an identity.
-    pub async fn move_identity(&self, by: &Caller, name: &str, to: Lifecycle, why: &str) -> Result<()> {
+    /// Suspends, activates or retires an identity, and says why. Gives it as it is then.
+    pub async fn move_identity(&self, by: &Caller, name: &str, to: Lifecycle, why: &str) -> Result<Identity> {
         by.person()?;
         let id = self.identity_named(name)?;
-        self.commit(by.by(), |state, _| {
-            let from = state.identities.get(&id).map(|i| i.state).ok_or_else(|| EngineError::not_found("identity", &id))?;
-            if !from.may_become(to) {
-                return Err(EngineError::Invalid(format!("`{id}` is {from} and cannot become {to}")));
-            }
-            Ok(((), vec![Body::IdentityMoved { identity: id.clone(), to, why: why.chars().take(500).collect() }]))
-        })
-        .await?;
+        let why = reason(why).ok_or_else(|| EngineError::Invalid(format!("say why `{id}` becomes {to}: `why` is empty")))?;
+        let moved = self
+            .commit(by.by(), |state, _| {
+                let old = state.identities.get(&id).ok_or_else(|| EngineError::not_found("identity", &id))?;
+                if !old.state.may_become(to) {
+                    return Err(EngineError::Invalid(format!("`{id}` is {} and cannot become {to}", old.state)));
+                }
+                let moved = Identity { state: to, ..old.clone() };
+                Ok((moved, vec![Body::IdentityMoved { identity: id.clone(), to, why: why.clone() }]))
+            })
+            .await?;
         self.ended.send_modify(|n| *n = n.wrapping_add(1));
         self.entries.send_modify(|n| *n = n.wrapping_add(1));
-        Ok(())
+        Ok(moved)
     }
+}
+
+/// What a person says as the reason for a step, fit for the log; nothing where they say none.
+pub(crate) fn reason(why: &str) -> Option<String> {
+    let why = why.trim();
+    (!why.is_empty()).then(|| why.chars().take(500).collect())
 }
 
 /// A typing mistake must not look like a revocation that worked.

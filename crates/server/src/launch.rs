@@ -2,6 +2,7 @@
 
 mod brought;
 mod record;
+mod refused;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -117,22 +118,23 @@ impl Launches {
         }
     }
 
-    /// Serves one connection: the gateway, for the instance that its process is, or the one answer that all of them get.
+    /// Serves one connection: the gateway, for the instance that its process is, or the one answer that everyone else gets,
+    /// 403 and no more.
     async fn admit(&self, stream: TcpStream, connections: Arc<Connections>, launch: &Launch) {
         let _ = stream.set_nodelay(true);
-        let refused = |error: EngineError| {
-            tracing::warn!(launcher = launch.pid, "a connection was refused: {}", error.chain());
+        let error = if record::is_asked(&stream).await {
+            match self.owner(&stream, connections, launch).await {
+                Ok(_) => return record::serve(stream, Arc::clone(&self.engine), launch.task).await,
+                Err(error) => error,
+            }
+        } else {
+            match self.attested(&stream, connections, launch).await {
+                Ok(lease) => return self.door.serve(stream, lease).await,
+                Err(error) => error,
+            }
         };
-        if record::is_asked(&stream).await {
-            return match self.owner(&stream, connections, launch).await {
-                Ok(_) => record::serve(stream, Arc::clone(&self.engine), launch.task).await,
-                Err(error) => refused(error),
-            };
-        }
-        match self.attested(&stream, connections, launch).await {
-            Ok(lease) => self.door.serve(stream, lease).await,
-            Err(error) => refused(error),
-        }
+        tracing::warn!(launcher = launch.pid, "a connection was refused: {}", error.chain());
+        refused::answer(stream).await;
     }
 
     /// Whose connection it is: that of a launched process, attested now.

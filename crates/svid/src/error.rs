@@ -1,5 +1,7 @@
 //! The one error of this crate.
 
+use marque_core::time::Timestamp;
+
 /// What this crate returns.
 pub type Result<T, E = SvidError> = std::result::Result<T, E>;
 
@@ -31,6 +33,16 @@ pub enum SvidError {
     /// The upstream authority cannot sign for this trust domain (X509-SVID §3.2).
     #[error("the upstream authority is refused: {0}")]
     Upstream(&'static str),
+    /// The upstream authority, or what stands above it, has ended or has not begun (RFC 5280 §4.1.2.5).
+    #[error("the upstream authority{} is valid from {from} until {until}, and not now", .file.as_ref().map(|file| format!(" in `{file}`")).unwrap_or_default())]
+    UpstreamTime {
+        /// Where its certificate is.
+        file: Option<String>,
+        /// When it begins, with all above it.
+        from: Timestamp,
+        /// When it ends, or something above it does.
+        until: Timestamp,
+    },
     /// A bundle is made of at least one authority (SPIFFE Trust Domain and Bundle §4).
     #[error("a bundle needs at least one authority")]
     NoAuthority,

@@ -1,6 +1,7 @@
 //! A CA above ours: its key and chain come from outside, and relying parties trust its roots.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use marque_core::spiffe::TrustDomain;
@@ -28,6 +29,8 @@ pub struct UpstreamCa {
     certificate: Vec<u8>,
     above: Above,
     validity: Validity,
+    /// Where its certificate is, for errors.
+    file: Option<String>,
 }
 
 /// The private key of an upstream CA, on P-256 or P-384, that a device keeps.
@@ -89,7 +92,13 @@ impl UpstreamCa {
         let (own_roots, chain): (Vec<_>, Vec<_>) = chain.into_iter().partition(|der| is_root(der));
         let roots = roots.map_or(Ok(own_roots), certificates)?;
         let validity = validity(&chain, &roots)?;
-        Ok(Self { key, certificate, above: Above { chain, roots }, validity })
+        Ok(Self { key, certificate, above: Above { chain, roots }, validity, file: None })
+    }
+
+    /// The same CA, whose errors name the file with its certificate.
+    #[must_use]
+    pub fn in_file(self, file: &Path) -> Self {
+        Self { file: Some(file.display().to_string()), ..self }
     }
 
     pub(crate) fn above(&self) -> Above {
@@ -98,7 +107,8 @@ impl UpstreamCa {
 
     /// The span of a CA made now below this one; an error where there is none.
     pub(crate) fn window(&self, now: Timestamp, ttl: Ttl) -> Result<Validity> {
-        self.validity.window(now, ttl).map_err(|_| SvidError::Upstream("it is not valid now"))
+        let Validity { not_before: from, not_after: until } = self.validity;
+        self.validity.window(now, ttl).map_err(|_| SvidError::UpstreamTime { file: self.file.clone(), from, until })
     }
 
     /// A certificate for `key` under this CA.

@@ -210,13 +210,31 @@ fn what_cannot_sign_for_us_is_refused() {
     assert!(refused(ca("middle", None, BasicConstraints::Constrained(0)), None), "no room for a CA below it");
     assert!(refused(ca("middle", Some("spiffe://other.org"), BasicConstraints::Unconstrained), None), "another trust domain");
     assert!(refused(ca("middle", Some("spiffe://example.org/ca"), BasicConstraints::Unconstrained), None), "a path");
-    let mut ended = good();
-    ended.not_after = rcgen::date_time_ymd(2001, 1, 1);
-    assert!(refused(ended, None), "ended");
     let mut leaf = good();
     leaf.is_ca = IsCa::ExplicitNoCa;
     let pki = pki(&PKCS_ECDSA_P256_SHA256, leaf);
     assert!(load(&pki.chain, &pki.key, Some(&pki.root)).is_err(), "not a CA");
+}
+
+/// One that has ended, or has not begun, is refused by its file and its dates.
+#[test]
+fn an_upstream_at_another_time_says_when_it_is_valid() {
+    let dates = [
+        ("2001-01-01T00:00:00.000Z", "2002-01-01T00:00:00.000Z", 2001),
+        ("2999-01-01T00:00:00.000Z", "3000-01-01T00:00:00.000Z", 2999),
+    ];
+    for (from, until, year) in dates {
+        let mut params = ca("middle", None, BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(year, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year + 1, 1, 1);
+        let pki = pki(&PKCS_ECDSA_P256_SHA256, params);
+        let upstream = UpstreamCa::from_pem(&pki.chain, &pki.key, Some(&pki.root)).unwrap();
+        let when = format!("is valid from {from} until {until}, and not now");
+        assert_eq!(set(&upstream).unwrap_err().to_string(), format!("the upstream authority {when}"));
+        let upstream = upstream.in_file(Path::new("/etc/marque/ca.pem"));
+        let error = set(&upstream).unwrap_err().to_string();
+        assert_eq!(error, format!("the upstream authority in `/etc/marque/ca.pem` {when}"));
+    }
 }
 
 /// What is issued ends with what stands above it.

@@ -173,7 +173,7 @@ impl Site {
 
     /// Makes identities known.
     pub async fn apply(&mut self, identities: Vec<IdentitySpec>) -> Result<()> {
-        let desired = Desired { identities, resources: Vec::new(), policies: office::policies() };
+        let desired = Desired { identities, policies: office::policies(), ..Desired::default() };
         self.admin.post("/v1/apply", &serde_json::to_value(desired)?).await?;
         Ok(())
     }

@@ -117,6 +117,7 @@ impl Office {
             ],
             resources: vec![tool("find_customer")?, tool("send_mail")?],
             policies: policies(),
+            ..Desired::default()
         };
         engine.apply(&person, &desired).await?;
         let request = TaskRequest {
@@ -196,7 +197,7 @@ impl Office {
     pub async fn newcomer(&self, n: usize) -> Result<Duration> {
         let name = format!("agent/new-{n}");
         let identities = vec![identity(&name, selector(&name)?, "invoke:tool:office/*")?];
-        let desired = Desired { identities, resources: Vec::new(), policies: policies() };
+        let desired = Desired { identities, policies: policies(), ..Desired::default() };
         self.engine.apply(&Caller::Person(ADMINISTRATOR.parse()?), &desired).await?;
         let at = now();
         let pid = std::process::id();

@@ -182,7 +182,7 @@ impl System {
             resources.push(resource(&format!("tool:bench/{tool}"), Some(Risk::Low), None)?);
         }
         let identities = vec![office::identity(IDENTITY, selector, "invoke:tool:bench/*")?];
-        Ok(Desired { identities, resources, policies: office::policies() })
+        Ok(Desired { identities, resources, policies: office::policies(), ..Desired::default() })
     }
 }
 

@@ -28,8 +28,8 @@ async fn measure(bench: &mut Bench) -> Result<()> {
     first.answer().await?;
     let desired = Desired {
         identities: vec![office::identity("agent/bench", Selector::new("unix", "name", "nobody")?, "invoke:tool:bench/*")?],
-        resources: Vec::new(),
         policies: office::policies(),
+        ..Desired::default()
     };
     Admin::connect(&state).await?.post("/v1/apply", &serde_json::to_value(desired)?).await?;
     first.stop().await?;

@@ -14,6 +14,15 @@ pub struct ManifestArgs {
     pub dir: PathBuf,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
+    /// Why, for the log, with each identity that this suspends, activates or retires.
+    #[arg(long, default_value = "manifest")]
+    pub why: String,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum IdentityCommand {
     /// List identities.
@@ -24,10 +33,13 @@ pub enum IdentityCommand {
         identity: String,
     },
     /// Suspend one: it holds nothing until it is activated.
+    #[command(after_help = "Example:\n  marque identity suspend agent/researcher --why 'odd calls since Monday'")]
     Suspend(Step),
     /// Activate a proposed or suspended one.
+    #[command(after_help = "Example:\n  marque identity activate agent/researcher --why 'the calls were a test'")]
     Activate(Step),
     /// Retire one for good; its name is never used again.
+    #[command(after_help = "Example:\n  marque identity retire agent/researcher --why 'agent/analyst took over'")]
     Retire(Step),
 }
 
@@ -36,7 +48,7 @@ pub struct Step {
     /// The identity.
     pub identity: String,
     /// Why, for the log.
-    #[arg(long, default_value = "")]
+    #[arg(long)]
     pub why: String,
 }
 

@@ -52,7 +52,9 @@ pub async fn identity(context: &Context<'_>, command: IdentityCommand) -> Result
 fn show(Holding { instance, leases }: &Holding, output: &Output) {
     let Instance { id, attestation: seen, since, task, .. } = instance;
     let whose = task.map(|task| format!(" for {task}")).unwrap_or_default();
-    output.line(format!("{id} pid {} since {since}, attested by {}{whose}", seen.pid, seen.method));
+    // No process was seen where a platform's token stands for one.
+    let pid = if seen.pid == 0 { String::new() } else { format!(" pid {}", seen.pid) };
+    output.line(format!("{id}{pid} since {since}, attested by {}{whose}", seen.method));
     seen.selectors.iter().for_each(|selector| output.line(format!("    {selector}")));
     for Lease { id, class, expires, .. } in leases {
         output.line(format!("    holds {id} ({}) until {expires}", class.as_str()));
@@ -61,8 +63,8 @@ fn show(Holding { instance, leases }: &Holding, output: &Output) {
 
 async fn move_to(context: &Context<'_>, step: Step, to: &str) -> Result<()> {
     let body = json!({ "identity": step.identity, "to": to, "why": step.why });
-    let done: () = context.client().await?.post("/v1/identities/state", &body).await?;
-    context.output.show(&done, || context.output.line(format!("{} is {to}", step.identity)));
+    let moved: Identity = context.client().await?.post("/v1/identities/state", &body).await?;
+    context.output.show(&moved, || context.output.line(format!("{} is {to}", step.identity)));
     Ok(())
 }
 

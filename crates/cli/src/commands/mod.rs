@@ -79,7 +79,7 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Init { dir } => init(&dir, output)?,
         Command::Schema => output.line(serde_json::to_string_pretty(&manifest::json_schema())?),
         Command::Plan(manifest) => apply::plan(&context, &manifest.dir).await?,
-        Command::Apply(manifest) => apply::apply(&context, &manifest.dir).await?,
+        Command::Apply(apply) => apply::apply(&context, &apply.manifest.dir, apply.why).await?,
         Command::Task(command) => task::task(&context, command).await?,
         Command::Run(run) => return run::run(&context, run).await,
         Command::Inside(inside) => return isolate::inside(&inside),

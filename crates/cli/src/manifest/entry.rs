@@ -25,6 +25,11 @@ impl<'a> Entry<'a> {
         Self { file, at, errors: Vec::new(), path }
     }
 
+    /// An error at `field`, which does not say yet what was expected there.
+    pub(super) fn place(&self, at: Location, field: &str) -> ManifestError {
+        ManifestError::at(self.file, Some(at), format!("{}.{field}", self.path), "")
+    }
+
     /// Records that something else was expected of `field`.
     pub(super) fn wrong(&mut self, at: Location, field: &str, expected: &str) {
         self.errors.push(ManifestError::at(self.file, Some(at), format!("{}.{field}", self.path), expected));

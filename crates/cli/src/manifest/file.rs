@@ -58,8 +58,9 @@ pub(super) struct RawIdentity {
     /// The most it may ever hold: grants as `invoke:tool:crm/*` or `read,write:dataset:crm;sensitivity=internal`.
     #[schemars(with = "Option<Vec<String>>", extend("items" = { "type": "string", "pattern": GRANT }))]
     pub(super) ceiling: Option<Vec<Text>>,
-    /// Where it is in its life: active when left out.
-    #[schemars(with = "Option<String>", extend("enum" = ["proposed", "active", null]))]
+    /// Where it should be in its life: active when left out. A new one is proposed or active; what is suspended is made
+    /// active again by `marque identity activate` only, and nothing follows on retired.
+    #[schemars(with = "Option<String>", extend("enum" = ["proposed", "active", "suspended", "retired", null]))]
     pub(super) state: Option<Text>,
 }
 

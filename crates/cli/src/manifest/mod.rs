@@ -1,7 +1,7 @@
 //! Manifests: a directory of YAML files with identities and resources, and of Cedar policies.
 //!
-//! [`read()`] takes a directory to [`Desired`], which the engine plans and applies; it finds everything that is wrong and
-//! says where. Policies are only read here: the engine checks them.
+//! [`read_placed()`] takes a directory to [`Desired`], which the engine plans and applies; it finds everything that is
+//! wrong and says where. Policies are only read here: the engine checks them.
 
 mod entry;
 mod example;
@@ -9,11 +9,13 @@ mod file;
 mod read;
 mod schema;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use marque_core::identity::Lifecycle;
 use marque_engine::desired::{Desired, PolicyText};
 use serde_saphyr::Location;
 
@@ -71,10 +73,36 @@ impl ManifestError {
     }
 }
 
+/// A manifest that was read, and where its identities' states stand.
+#[derive(Debug)]
+pub struct Placed {
+    /// What it asks for.
+    pub desired: Desired,
+    /// By the identities' names: an error at that place, which says nothing yet.
+    states: BTreeMap<String, ManifestError>,
+}
+
+impl Placed {
+    /// The states that identities cannot take, `now` being where each is in its life.
+    pub fn refused_states(&self, now: impl Fn(&str) -> Option<Lifecycle>) -> Vec<ManifestError> {
+        let wrong = self.desired.identities.iter().filter_map(|spec| {
+            let expected = spec.state_after(now(&spec.name)).err()?;
+            let place = self.states.get(&spec.name)?.clone();
+            Some(ManifestError { expected: format!("{expected}, found `{}`", spec.state), ..place })
+        });
+        wrong.collect()
+    }
+}
+
+/// Reads a manifest directory: what [`read_placed`] gives without the places.
+pub fn read(dir: &Path) -> Result<Desired, Vec<ManifestError>> {
+    Ok(read_placed(dir)?.desired)
+}
+
 /// Reads a manifest directory: `*.yaml`, `*.yml` and `*.cedar` in it and below it, sorted by path, hidden ones left out.
 ///
 /// All errors are collected, and nothing is returned when anything is wrong.
-pub fn read(dir: &Path) -> Result<Desired, Vec<ManifestError>> {
+pub fn read_placed(dir: &Path) -> Result<Placed, Vec<ManifestError>> {
     let mut found = Found { root: dir, files: Vec::new(), errors: Vec::new() };
     found.visit(dir, 0);
     let Found { mut files, mut errors, .. } = found;
@@ -108,7 +136,8 @@ pub fn read(dir: &Path) -> Result<Desired, Vec<ManifestError>> {
     let mut reading = Reading::of(&sources, complete);
     errors.append(&mut reading.errors);
     if errors.is_empty() {
-        return Ok(Desired { identities: reading.identities, resources: reading.resources, policies });
+        let desired = Desired { identities: reading.identities, resources: reading.resources, policies, why: None };
+        return Ok(Placed { desired, states: reading.states });
     }
     errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     Err(errors)
@@ -280,6 +309,33 @@ pub(crate) mod tests {
         assert_eq!(policies, [("policies/a.cedar", "// a"), ("policies/b.cedar", "// b"), ("z.cedar", "// z")]);
         let resources: Vec<_> = desired.resources.iter().map(|r| r.id.to_string()).collect();
         assert_eq!(resources, ["dataset:a", "dataset:b"]);
+    }
+
+    #[test]
+    fn a_state_that_an_identity_cannot_take_names_its_place() {
+        let dir = Dir::new();
+        let one = |name: &str, state: &str| {
+            format!("  - name: {name}\n    kind: agent\n    owner: alice@example.com\n    purpose: x\n{state}")
+        };
+        let text = ["identities:\n".to_owned(), one("agent/a", "    state: suspended\n"), one("agent/b", "")].concat();
+        dir.write("a.yaml", text);
+        let manifest = read_placed(dir.path()).unwrap();
+        let refused = |now: [Option<Lifecycle>; 2]| -> Vec<String> {
+            let [a, b] = now;
+            manifest.refused_states(|name| if name == "agent/a" { a } else { b }).iter().map(ToString::to_string).collect()
+        };
+        let state =
+            "identities[0].state: expected proposed, active or retired, for the identity is proposed and was never active";
+        assert_eq!(refused([Some(Lifecycle::Proposed), None]), [format!("a.yaml:6:12: {state}, found `suspended`")]);
+        let expected = [
+            "a.yaml:6:12: identities[0].state: expected proposed or active, for the identity is new, found `suspended`",
+            "a.yaml:7:11: identities[1].state: expected retired, as the identity is: its name is never used again, found \
+             `active`",
+        ];
+        assert_eq!(refused([None, Some(Lifecycle::Retired)]), expected);
+        for now in [Lifecycle::Active, Lifecycle::Suspended] {
+            assert!(refused([Some(now), Some(now)]).is_empty(), "{now}");
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Reading {
     pub(super) identities: Vec<IdentitySpec>,
     pub(super) resources: Vec<Resource>,
     pub(super) errors: Vec<ManifestError>,
+    /// Where the state of each identity stands, by the identity's name.
+    pub(super) states: BTreeMap<String, ManifestError>,
     /// Where each name was first used.
     names: BTreeMap<String, String>,
 }
@@ -57,6 +59,8 @@ impl Reading {
                 let identity = entry.identity(&raw.value);
                 if let Some(name) = &raw.value.name {
                     reading.declare(&mut entry, "name", format!("identity:{}", name.value), name);
+                    let at = raw.value.state.as_ref().unwrap_or(name).referenced;
+                    reading.states.insert(name.value.clone(), entry.place(at, "state"));
                 }
                 reading.identities.extend(identity);
                 reading.errors.append(&mut entry.errors);
@@ -202,9 +206,13 @@ const KINDS: [(&str, Kind); 5] = [
     (Kind::Connector.as_str(), Kind::Connector),
 ];
 
-/// The states that a manifest can ask for; the others are reached by suspending and retiring.
-const STATES: [(&str, Lifecycle); 2] =
-    [(Lifecycle::Proposed.as_str(), Lifecycle::Proposed), (Lifecycle::Active.as_str(), Lifecycle::Active)];
+/// The states that a manifest can ask for. Which of them an identity can take, the engine knows.
+const STATES: [(&str, Lifecycle); 4] = [
+    (Lifecycle::Proposed.as_str(), Lifecycle::Proposed),
+    (Lifecycle::Active.as_str(), Lifecycle::Active),
+    (Lifecycle::Suspended.as_str(), Lifecycle::Suspended),
+    (Lifecycle::Retired.as_str(), Lifecycle::Retired),
+];
 
 const RISKS: [(&str, Risk); 3] = [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
 
@@ -241,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_may_be_in_any_state_of_its_life() {
+        for state in [Lifecycle::Proposed, Lifecycle::Active, Lifecycle::Suspended, Lifecycle::Retired] {
+            let reading = read(&[("a.yaml", &format!("{IDENTITY}    state: {state}\n"))]);
+            assert!(reading.errors.is_empty(), "{:?}", reading.errors);
+            assert_eq!(reading.identities[0].state, state);
+            let place = &reading.states["agent/a"];
+            assert_eq!((place.line, place.column, place.field.as_str()), (Some(6), Some(12), "identities[0].state"));
+        }
+        let unsaid = read(&[("a.yaml", IDENTITY)]);
+        assert_eq!(unsaid.states["agent/a"].line, Some(2), "where it is not written, its name is the place");
+    }
+
+    #[test]
     fn every_wrong_field_of_an_identity_is_found() {
         let text = "identities:
   - name: /agent/a
@@ -252,7 +273,7 @@ mod tests {
       - invoke:tool:crm/*
       - fly:tool:crm/*
       - invoke:crm
-    state: retired
+    state: gone
   - kind: agent
 ";
         let expected = [
@@ -264,7 +285,7 @@ mod tests {
             "a.yaml:9:9: identities[0].ceiling[1]: expected an action: read, write, export, invoke, infer, retrain, publish, \
              delegate, issue, found `fly`",
             "a.yaml:10:9: identities[0].ceiling[2]: expected a resource or a prefix as `tool:crm/*`, found `crm`",
-            "a.yaml:11:12: identities[0].state: expected one of proposed, active, found `retired`",
+            "a.yaml:11:12: identities[0].state: expected one of proposed, active, suspended, retired, found `gone`",
             "a.yaml:12:5: identities[1].name: expected a value, found none",
             "a.yaml:12:5: identities[1].owner: expected a value, found none",
             "a.yaml:12:5: identities[1].purpose: expected a value, found none",

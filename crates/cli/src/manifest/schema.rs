@@ -96,5 +96,7 @@ mod tests {
         assert_eq!(shapes["Resource"]["required"], serde_json::json!(["id"]));
         assert_eq!(shapes["Identity"]["properties"]["ceiling"]["items"]["pattern"], GRANT);
         assert_eq!(shapes["Identity"]["properties"]["kind"]["enum"][2], "pipeline-step");
+        let states = serde_json::json!(["proposed", "active", "suspended", "retired", null]);
+        assert_eq!(shapes["Identity"]["properties"]["state"]["enum"], states);
     }
 }

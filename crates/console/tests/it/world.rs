@@ -169,5 +169,6 @@ fn manifest() -> Desired {
         identities: vec![identity],
         resources: vec![resource("service:crm"), resource(TOOL)],
         policies: vec![PolicyText { name: "main.cedar".into(), text: POLICY.into() }],
+        ..Desired::default()
     }
 }

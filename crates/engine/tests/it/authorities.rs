@@ -1,7 +1,7 @@
 //! Signing keys: on schedule, by command, and what becomes of what they issued.
 
 use marque_core::event::{AuthorityStep, Body};
-use marque_engine::{AuthorityVerb, KeyKind};
+use marque_engine::{AuthorityVerb, EngineError, KeyKind};
 use marque_svid::verify_x509_svid;
 
 use crate::world::{ISSUER, LEAD, World, chain, named, observed};
@@ -98,7 +98,12 @@ async fn only_a_person_changes_keys_and_what_is_not_there_is_told() {
     let refused = world.engine.change_authority(&workload, AuthorityVerb::Revoke, KeyKind::X509, None, "").await;
     assert!(refused.is_err());
     let none = world.engine.change_authority(&world.admin, AuthorityVerb::Activate, KeyKind::X509, None, "").await.unwrap_err();
-    assert!(none.to_string().contains("marque authority list"), "{none}");
+    assert_eq!(none.to_string(), "no x509 key is prepared: prepare one with `marque authority prepare x509`");
+    for verb in [AuthorityVerb::Activate, AuthorityVerb::Taint, AuthorityVerb::Revoke] {
+        let unknown = world.engine.change_authority(&world.admin, verb, KeyKind::X509, Some("nope"), "").await.unwrap_err();
+        assert_eq!(unknown.to_string(), "key `nope` is not known");
+        assert!(matches!(unknown, EngineError::NotFound { .. }), "{unknown}");
+    }
 }
 
 /// Workload API §5.2.1: several identities of one process, told apart by hints of their own.

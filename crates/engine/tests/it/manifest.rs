@@ -1,12 +1,12 @@
 //! Plan and apply: all or nothing, and nothing twice.
 
-use marque_core::event::By;
+use marque_core::event::{Body, By};
 use marque_core::finding::Problem;
 use marque_core::identity::Lifecycle;
 use marque_core::resource::{Action, Resource, Risk};
 use marque_core::revocation::Target;
 use marque_engine::desired::Desired;
-use marque_engine::{Caller, Change, ChangeKind, EngineError, sha256};
+use marque_engine::{Caller, Change, ChangeKind, EngineError, Entry, Order, Query, sha256};
 use serde_json::json;
 
 use crate::world::{
@@ -109,12 +109,13 @@ async fn a_retired_name_is_never_used_again() {
 }
 
 #[tokio::test]
-async fn a_manifest_proposes_and_activates_and_no_more() {
+async fn a_manifest_registers_what_is_proposed_or_active() {
     let world = World::empty().await;
     let mut desired = manifest();
     for state in [Lifecycle::Suspended, Lifecycle::Retired] {
         desired.identities[0].state = state;
-        assert!(matches!(refused(&world, &desired).await, EngineError::Invalid(_)));
+        let error = refused(&world, &desired).await.to_string();
+        assert!(error.contains(LEAD) && error.contains("the identity is new") && error.contains(state.as_str()), "{error}");
     }
     desired.identities[0].state = Lifecycle::Proposed;
     world.engine.apply(&world.admin, &desired).await.unwrap();
@@ -124,6 +125,72 @@ async fn a_manifest_proposes_and_activates_and_no_more() {
     world.agent(LEAD).await;
     desired.identities[0].state = Lifecycle::Proposed;
     assert!(world.engine.plan(&desired).unwrap().is_empty(), "an active identity stays active");
+}
+
+/// The steps that identities took, with why and by whom.
+fn steps(world: &World) -> Vec<(Lifecycle, String, By)> {
+    let moves = Query { kind: Some("identity_moved".into()), order: Some(Order::Asc), ..Query::default() };
+    let step = |entry: Entry| {
+        let event = entry.event?;
+        let Body::IdentityMoved { to, why, .. } = event.what else { return None };
+        Some((to, why, event.by))
+    };
+    world.engine.query(&moves).unwrap().entries.into_iter().filter_map(step).collect()
+}
+
+#[tokio::test]
+async fn a_manifest_moves_identities_and_says_why() {
+    let world = World::empty().await;
+    let mut desired = manifest();
+    desired.identities[0].state = Lifecycle::Proposed;
+    world.engine.apply(&world.admin, &desired).await.unwrap();
+    assert!(steps(&world).is_empty(), "to be registered is no step");
+    desired.identities[0].state = Lifecycle::Suspended;
+    let error = refused(&world, &desired).await.to_string();
+    assert!(error.contains("was never active"), "{error}");
+
+    let id = spiffe(LEAD);
+    let mut expected = Vec::new();
+    let states = [Lifecycle::Active, Lifecycle::Suspended, Lifecycle::Retired];
+    for (from, (to, why)) in
+        ["proposed", "active", "suspended"].iter().zip(states.into_iter().zip([None, Some(" odd "), Some("over")]))
+    {
+        desired.identities[0].state = to;
+        desired.identities[0].purpose = format!("to be {to}");
+        desired.why = why.map(ToOwned::to_owned);
+        let plan = world.engine.plan(&desired).unwrap();
+        assert_eq!(names(&plan), [(ChangeKind::Change, id.to_string().as_str())]);
+        assert_eq!(plan[0].fields.last(), Some(&format!(r#"state: "{from}" → "{to}""#)));
+        assert_eq!(world.engine.apply(&world.admin, &desired).await.unwrap().changes, plan);
+        let now = world.state().identities[&id].clone();
+        assert_eq!((now.state, now.purpose), (to, format!("to be {to}")));
+        expected.push((to, why.map_or("manifest", str::trim).to_owned(), world.admin.by()));
+        assert_eq!(steps(&world), expected);
+        assert!(world.engine.plan(&desired).unwrap().is_empty(), "{to}");
+    }
+    // It may stay in the manifest; what else is said of it there changes nothing.
+    desired.identities[0].purpose = "another".into();
+    assert!(world.engine.plan(&desired).unwrap().is_empty());
+    let world = world.close().open().await;
+    assert_eq!(world.state().identities[&id].state, Lifecycle::Retired);
+    assert!(world.engine.plan(&desired).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn no_step_is_without_why() {
+    let world = World::start().await;
+    let mut desired = manifest();
+    desired.identities[0].state = Lifecycle::Suspended;
+    for why in ["", "  ", "\n\t"] {
+        let error = world.engine.move_identity(&world.admin, LEAD, Lifecycle::Suspended, why).await.unwrap_err();
+        assert!(matches!(&error, EngineError::Invalid(text) if text.contains("`why` is empty")), "{error}");
+        desired.why = Some(why.into());
+        let error = refused(&world, &desired).await;
+        assert!(matches!(&error, EngineError::Invalid(text) if text.contains("`why` is empty")), "{error}");
+    }
+    let moved = world.engine.move_identity(&world.admin, LEAD, Lifecycle::Suspended, " a pause ").await.unwrap();
+    assert_eq!(moved, world.state().identities[&spiffe(LEAD)]);
+    assert_eq!(steps(&world), [(Lifecycle::Suspended, "a pause".to_owned(), world.admin.by())]);
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl Model {
                 let name = NAMES[n];
                 let parsed: BTreeSet<Selector> = selectors.iter().map(|fact| fact.parse().unwrap()).collect();
                 let identity = IdentitySpec { selectors: parsed, ..agent(name, "invoke:tool:*") };
-                let desired = Desired { identities: vec![identity], resources: Vec::new(), policies: Vec::new() };
+                let desired = Desired { identities: vec![identity], ..Desired::default() };
                 world.engine.apply(&world.admin, &desired).await.unwrap();
                 // What was suspended stays so until somebody activates it.
                 let id = format!("spiffe://example.org/{name}").parse().unwrap();

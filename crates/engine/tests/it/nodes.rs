@@ -239,7 +239,7 @@ async fn a_node_never_gets_an_identity_that_is_not_for_it() {
                 }
                 1 => {
                     let to = if below(2) == 0 { Lifecycle::Suspended } else { Lifecycle::Active };
-                    let _ = world.engine.move_identity(&world.admin, &format!("agent/a{}", below(4)), to, "").await;
+                    let _ = world.engine.move_identity(&world.admin, &format!("agent/a{}", below(4)), to, "test").await;
                 }
                 2 if step > 40 && banned.len() < 2 => {
                     let which = usize::try_from(below(3)).unwrap();

@@ -31,7 +31,7 @@ async fn a_permit_ends_with_what_it_hangs_from() {
         match target {
             Some(target) => drop(world.engine.revoke(&world.admin, target, "test").await.unwrap()),
             None if what == "finished" => world.engine.finish_task(&world.alice, task.id).await.unwrap(),
-            None => world.engine.move_identity(&world.admin, LEAD, Lifecycle::Suspended, "test").await.unwrap(),
+            None => drop(world.engine.move_identity(&world.admin, LEAD, Lifecycle::Suspended, "test").await.unwrap()),
         }
         assert!(!permit.alive(), "{what}");
         assert!(ended.has_changed().unwrap(), "{what}: streams under way are told");

@@ -63,7 +63,7 @@ fn many(round: usize) -> Desired {
         one.description = format!("as of round {round}");
         one
     };
-    Desired { identities: Vec::new(), resources: (0..1500).map(one).collect(), policies: Vec::new() }
+    Desired { resources: (0..1500).map(one).collect(), ..Desired::default() }
 }
 
 /// The views know the moment of every 1,024th entry only: what is between them is looked for.

@@ -351,5 +351,6 @@ pub(crate) fn manifest() -> Desired {
             Resource { risk: Some(Risk::High), egress: true, ..resource("tool:mail/send") },
         ],
         policies: vec![policy("main.cedar", POLICY)],
+        ..Desired::default()
     }
 }

@@ -251,5 +251,6 @@ fn manifest(url: &str) -> Desired {
             resource("tool:local/env"),
         ],
         policies: vec![PolicyText { name: "main.cedar".into(), text: POLICY.into() }],
+        ..Desired::default()
     }
 }

@@ -23,6 +23,7 @@ pub async fn identities(State(api): State<Api>, _: Person) -> Answer<Vec<Identit
     Ok(Json(api.engine.state().identities.values().cloned().collect()))
 }
 
+/// A step of an identity's life. Why it is taken must be said.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Move {
@@ -32,7 +33,7 @@ pub struct Move {
     why: String,
 }
 
-pub async fn move_identity(State(api): State<Api>, Person(by): Person, Body(step): Body<Move>) -> Answer<()> {
+pub async fn move_identity(State(api): State<Api>, Person(by): Person, Body(step): Body<Move>) -> Answer<Identity> {
     Ok(Json(api.engine.move_identity(&by, &step.identity, step.to, &step.why).await?))
 }
 

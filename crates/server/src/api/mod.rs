@@ -20,7 +20,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
-use marque_engine::{Caller, Engine, EngineError};
+use marque_engine::{Caller, Engine, EngineError, SvidError};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -107,7 +107,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
-        let invalid = |e: JsonRejection| EngineError::Invalid(e.body_text());
+        let invalid = |e: JsonRejection| EngineError::Invalid(phrased(&e.body_text()).to_owned());
         Ok(Json::from_request(request, api).await.map(|Json(value)| Self(value)).map_err(invalid)?)
     }
 }
@@ -119,10 +119,25 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let invalid = |e: QueryRejection| EngineError::Invalid(e.body_text());
+        let invalid = |e: QueryRejection| EngineError::Invalid(phrased(&e.body_text()).to_owned());
         Ok(Query::from_request_parts(parts, api).await.map(|Query(value)| Self(value)).map_err(invalid)?)
     }
 }
+
+/// What is wrong with a value, as `task: expected …`: without the library's own words before it, and without its place in
+/// a line of JSON that nobody wrote by hand.
+fn phrased(text: &str) -> &str {
+    let Some(said) = NOT_THAT_SHAPE.iter().find_map(|words| text.strip_prefix(*words)) else { return text };
+    let is_place = |place: &str| {
+        let numbers = place.split_once(" column ");
+        numbers.is_some_and(|(line, column)| line.parse::<u64>().is_ok() && column.parse::<u64>().is_ok())
+    };
+    said.rsplit_once(" at line ").filter(|(_, place)| is_place(place)).map_or(said, |(said, _)| said)
+}
+
+/// How axum begins to say that JSON or a query string is not of the type that was asked for.
+const NOT_THAT_SHAPE: [&str; 2] =
+    ["Failed to deserialize the JSON body into the target type: ", "Failed to deserialize query string: "];
 
 /// An error as JSON: `{"error": "<code>", "message": "…"}`.
 pub struct ApiError(EngineError);
@@ -138,6 +153,8 @@ impl IntoResponse for ApiError {
         let (status, code) = match &self.0 {
             EngineError::Parse(_) | EngineError::Invalid(_) | EngineError::Policy(_) => (StatusCode::BAD_REQUEST, "invalid"),
             EngineError::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            // It is known, or the engine had said that it is not: its phase allows no such step.
+            EngineError::Svid(SvidError::NoSuchAuthority(_)) => (StatusCode::CONFLICT, "refused"),
             EngineError::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             EngineError::Forbidden(_) | EngineError::Denied(_) | EngineError::Elevation(_) => {
                 (StatusCode::FORBIDDEN, "forbidden")
@@ -163,4 +180,19 @@ async fn blocking<T: Send + 'static>(
     let engine = Arc::clone(engine);
     let done = tokio::task::spawn_blocking(move || work(&engine)).await;
     Ok(done.map_err(|_| EngineError::Invalid("the query ended early".into()))??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_parse_is_told_without_the_librarys_words() {
+        let json = "Failed to deserialize the JSON body into the target type: task: expected a task, found `at line 3` at line 1 column 40";
+        assert_eq!(phrased(json), "task: expected a task, found `at line 3`");
+        assert_eq!(phrased("Failed to deserialize query string: limit: invalid digit"), "limit: invalid digit");
+        for whole in ["Failed to parse the request body as JSON: EOF at line 1 column 1", "", "x at line 1 column 1"] {
+            assert_eq!(phrased(whole), whole);
+        }
+    }
 }

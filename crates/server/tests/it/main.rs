@@ -13,6 +13,8 @@ mod evidence;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod launch;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod nodes;

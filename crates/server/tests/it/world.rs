@@ -248,5 +248,6 @@ fn manifest() -> Desired {
         identities: vec![identity(LEAD, "invoke:tool:* delegate:identity:agent/*"), identity(WORKER, "invoke:tool:crm/*")],
         resources: vec![resource("service:crm"), resource("tool:crm/find"), resource("tool:mail/send")],
         policies: vec![PolicyText { name: "main.cedar".into(), text: POLICY.into() }],
+        ..Desired::default()
     }
 }

@@ -67,6 +67,15 @@ fn errors_of_a_manifest_name_file_line_column_and_field_all_at_once() {
 }
 
 #[test]
+fn a_step_that_does_not_exist_is_named_with_its_file_and_line() {
+    let it = Unchanged::new();
+    let text =
+        "identities:\n  - name: agent/a\n    kind: agent\n    owner: alice@example.com\n    purpose: x\n    state: retired\n";
+    it.world.write("new/a.yaml", text);
+    it.refuses("new", &["a.yaml:6:12: identities[0].state: expected proposed or active, for the identity is new"]);
+}
+
+#[test]
 fn a_bad_policy_is_named_with_its_file_and_line() {
     let it = Unchanged::new();
     let good = "@id(\"a\")\npermit (principal, action, resource);\n\n";
@@ -109,6 +118,10 @@ fn malformed_names_are_bad_input() {
     let cases: &[(&[&str], &str)] = &[
         (&["frobnicate"], "frobnicate"),
         (&["task", "finish"], "<TASK>"),
+        (&["identity", "suspend", "agent/researcher"], "--why <WHY>"),
+        (&["identity", "activate", "agent/researcher"], "--why <WHY>"),
+        (&["identity", "retire", "agent/researcher"], "--why <WHY>"),
+        (&["identity", "retire", "agent/researcher", "--why", " "], "`why` is empty"),
         (&["who-can", "fly", "tool:crm/find_customer"], "`fly`"),
         (&["who-can", "invoke", "crm"], "`crm`"),
         (&["task", "start", "--as", "agent/researcher", "--purpose", "x", "--ttl", "never"], "`never`"),
@@ -120,6 +133,8 @@ fn malformed_names_are_bad_input() {
         (&["revoke", "spiffe://a/../b"], "`spiffe://a/../b`"),
         (&["records", "--task", "task_x"], "`task_x`"),
         (&["run", "--as", "agent/researcher", "--task", "task_x", "--", "true"], "`task_x`"),
+        (&["run", "--as", "agent/researcher", "--task", "task_x", "--", "true"], "error: task: expected an identifier"),
+        (&["authority", "activate", "jwt"], "marque authority prepare jwt"),
         (&["person", "add", "../x"], "`../x`"),
         (&["person", "add", "alice@example.com"], "known already"),
         (&["--person", "../x", "status"], "`../x`"),
@@ -146,7 +161,9 @@ fn what_is_not_there_and_what_is_refused_have_codes_of_their_own() {
     let nowhere = world.path("nowhere");
     let cases: &[(&[&str], i32)] = &[
         (&["can", "agent/nobody"], 4),
-        (&["identity", "suspend", "agent/nobody"], 4),
+        (&["identity", "suspend", "agent/nobody", "--why", "x"], 4),
+        (&["authority", "revoke", "x509", "nope"], 4),
+        (&["authority", "taint", "x509", "nope"], 4),
         (&["who-can", "invoke", "tool:crm/nothing"], 4),
         (&["task", "start", "--as", "agent/nobody", "--purpose", "x"], 4),
         (&["task", "finish", &task], 4),
