@@ -14,6 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::nodes::NodeConfig;
 use crate::retention::RetentionConfig;
 use crate::trust::{AuthorityConfig, FederationConfig, OidcConfig};
+use crate::web::WebConfig;
 
 /// Everything that `marque serve` can be told.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,7 +36,9 @@ pub struct Config {
     pub witness_policy: Option<PathBuf>,
     /// Host names and addresses in the server's certificate. Default: `localhost`, `127.0.0.1`.
     pub names: Vec<String>,
-    /// The issuer of tokens. Default: `https://` and the address of the token endpoint.
+    /// A certificate of a public CA, for other names of the token endpoint. Default: none.
+    pub web: Option<WebConfig>,
+    /// The issuer of tokens: where relying parties find its keys. Default: `https://` and the address of the token endpoint.
     pub issuer: Option<String>,
     /// The Workload API's socket. Default: `workload.sock` in the state directory.
     pub workload_socket: Option<PathBuf>,
@@ -73,6 +76,7 @@ impl Default for Config {
             ledger: None,
             witness_policy: None,
             names: vec!["localhost".into(), "127.0.0.1".into()],
+            web: None,
             issuer: None,
             workload_socket: None,
             authority: AuthorityConfig::default(),

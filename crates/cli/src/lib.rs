@@ -17,6 +17,7 @@ mod output;
 mod retention;
 mod serve;
 mod trust;
+mod web;
 mod witnesses;
 
 use std::process::ExitCode;

@@ -63,6 +63,7 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     config.experimental.set(&mut options.rotation);
     config.node.set(&mut options)?;
     options.retention = config.retention.map(|retention| retention.rule()).transpose()?;
+    let web = config.web.as_ref().map(|web| web.open(&config.names)).transpose()?;
     let engine = Engine::open(state, Env::system(), options).await?;
     trust::follow(&engine, &config.federation, &config.oidc)?;
     let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));
@@ -73,6 +74,8 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
         None => None,
     };
     let tls = Tls::new(Arc::clone(&engine), &config.names)?;
+    let front = web.map(|web| tls.with_web(web)).transpose()?;
+    let shown: Vec<&Tls> = std::iter::once(&tls).chain(&front).collect();
     let door = Gateway::new(Arc::clone(&engine));
     let run = state.join("run");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&run)?;
@@ -111,12 +114,12 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
             let launch = launches.of(peer.process.pid());
             http(AnyAuthority::new(stream), agent::service(Arc::clone(&engine), peer, launch))
         }) => {}
-        () = token_endpoint(control, &tls, &engine, &published) => {}
+        () = token_endpoint(control, front.as_ref().unwrap_or(&tls), &engine, &published) => {}
         () = mutual_tls(gateway, &tls, &door) => {}
         () = tcp_connections(console, |stream| http(stream, window.clone())) => {}
         () = plain_ledger(ledger, &published) => {}
         () = experimental::serve(broker, &tls, &brokers) => {}
-        stopped = time(&engine, &tls, &door) => stopped?,
+        stopped = time(&engine, &shown, &door) => stopped?,
         () = rotation(&engine, KeyKind::X509) => {}
         () = rotation(&engine, KeyKind::Jwt) => {}
         () = rotation(&engine, KeyKind::Wit) => {}
@@ -145,7 +148,7 @@ fn ready(addresses: &Addresses, output: &Output) {
 }
 
 /// Lets time pass, twice a second. A log that has stopped ends the process: nothing may happen unrecorded.
-async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
+async fn time(engine: &Arc<Engine>, shown: &[&Tls], door: &Gateway) -> Result<()> {
     let mut interval = tokio::time::interval(Duration::from_millis(500));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut bundles = engine.watch_bundles();
@@ -155,9 +158,10 @@ async fn time(engine: &Arc<Engine>, tls: &Tls, door: &Gateway) -> Result<()> {
         // Ticking writes files: off the threads that serve.
         time.once().await?;
         door.sweep().await;
+        shown.iter().for_each(|tls| tls.refresh_web());
         if beat % RENEW_BEATS == 0 || bundles.has_changed().unwrap_or(false) {
             bundles.mark_unchanged();
-            tls.renew()?;
+            shown.iter().try_for_each(|tls| tls.renew())?;
         }
     }
     Ok(())

@@ -24,6 +24,7 @@ pub mod source;
 pub mod tls;
 mod tls_client;
 pub mod updates;
+pub mod web;
 pub mod witness;
 pub mod witnessing;
 pub mod workload;

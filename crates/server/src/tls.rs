@@ -1,16 +1,18 @@
-//! TLS with the server's own X.509-SVID; clients may show theirs.
+//! TLS with the server's own X.509-SVID, or under some names with a certificate of a public CA; clients may show theirs.
 
 use std::sync::Arc;
 
 use marque_engine::{Engine, EngineError, NodePeer, Workload};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::{ServerConfig, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::web::Web;
 
 /// Accepts TLS connections for an engine.
 #[derive(Clone)]
@@ -18,6 +20,7 @@ pub struct Tls {
     engine: Arc<Engine>,
     acceptor: Arc<std::sync::RwLock<TlsAcceptor>>,
     names: Arc<[String]>,
+    web: Option<Arc<Web>>,
 }
 
 /// What a TLS client showed.
@@ -48,14 +51,30 @@ pub enum TlsError {
 impl Tls {
     /// TLS 1.2 and 1.3 under `names` (host names), with a fresh certificate.
     pub fn new(engine: Arc<Engine>, names: &[String]) -> Result<Self, TlsError> {
-        let acceptor = Arc::new(std::sync::RwLock::new(acceptor(&engine, names)?));
-        Ok(Self { engine, acceptor, names: names.into() })
+        Self::showing(engine, names.into(), None)
+    }
+
+    /// The same for another listener, where who asks for a name of `web`'s is shown that certificate. It is renewed apart.
+    pub fn with_web(&self, web: Web) -> Result<Self, TlsError> {
+        Self::showing(Arc::clone(&self.engine), Arc::clone(&self.names), Some(Arc::new(web)))
+    }
+
+    fn showing(engine: Arc<Engine>, names: Arc<[String]>, web: Option<Arc<Web>>) -> Result<Self, TlsError> {
+        let acceptor = Arc::new(std::sync::RwLock::new(acceptor(&engine, &names, web.clone())?));
+        Ok(Self { engine, acceptor, names, web })
+    }
+
+    /// Looks whether the web certificate's files have changed, if there is one; to be called often.
+    pub fn refresh_web(&self) {
+        if let Some(web) = &self.web {
+            web.refresh();
+        }
     }
 
     /// Shows a fresh certificate from now on, and knows the authorities as they are now: to be called well within a
     /// certificate's hour, and whenever the trust domain's keys change. Connections that are open stay open.
     pub fn renew(&self) -> Result<(), TlsError> {
-        let fresh = acceptor(&self.engine, &self.names)?;
+        let fresh = acceptor(&self.engine, &self.names, self.web.clone())?;
         if let Ok(mut current) = self.acceptor.write() {
             *current = fresh;
         }
@@ -102,7 +121,21 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-fn acceptor(engine: &Engine, names: &[String]) -> Result<TlsAcceptor, TlsError> {
+/// What clients are shown: by the name that they ask for.
+#[derive(Debug)]
+struct Shown {
+    own: Arc<CertifiedKey>,
+    web: Option<Arc<Web>>,
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let web = self.web.as_ref().zip(hello.server_name()).and_then(|(web, name)| web.shown(name));
+        Some(web.unwrap_or_else(|| Arc::clone(&self.own)))
+    }
+}
+
+fn acceptor(engine: &Engine, names: &[String], web: Option<Arc<Web>>) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     for der in &engine.authorities().bundle().x509_authorities {
@@ -113,7 +146,7 @@ fn acceptor(engine: &Engine, names: &[String]) -> Result<TlsAcceptor, TlsError> 
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified(engine, names)?)));
+        .with_cert_resolver(Arc::new(Shown { own: Arc::new(certified(engine, names)?), web }));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

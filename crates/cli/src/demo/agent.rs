@@ -34,8 +34,11 @@ enum Order {
     Call { tool: String, arguments: Value },
     /// Call a tool that streams, and say when the stream ends.
     Watch { tool: String, arguments: Value },
-    /// Ask the Workload API about this agent's own JWT-SVID.
-    Validate,
+    /// Ask the Workload API about this agent's own JWT-SVID: its own, or the one of another server.
+    Validate {
+        #[serde(default)]
+        at: Option<String>,
+    },
 }
 
 struct Agent {
@@ -120,8 +123,9 @@ impl Agent {
                 Ok(json!({ "ok": true, "result": result }))
             }
             Order::Watch { tool, arguments } => self.watch(&tool, arguments).await,
-            Order::Validate => {
-                Ok(json!({ "ok": true, "spiffe_id": workload::validate(&self.socket, &self.issuer, &self.jwt).await? }))
+            Order::Validate { at } => {
+                let socket = at.as_deref().unwrap_or(&self.socket);
+                Ok(json!({ "ok": true, "spiffe_id": workload::validate(socket, &self.issuer, &self.jwt).await? }))
             }
         }
     }

@@ -29,6 +29,8 @@ mod sds;
 #[cfg(test)]
 mod syslog;
 #[cfg(test)]
+mod web;
+#[cfg(test)]
 mod wit;
 #[cfg(test)]
 mod workload;

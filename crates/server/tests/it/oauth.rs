@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Request, StatusCode};
+use marque_engine::{IssuerUrl, TrustedIssuer};
 use marque_server::oauth_router;
 use marque_svid::{AT_JWT_TYP, TaskClaims, verify_typed};
 use serde_json::json;
@@ -94,6 +97,49 @@ async fn it_says_what_it_is() {
     assert_eq!(uses, ["sig", "x509-svid", "jwt-svid"]);
     let got = get(&world, "/oauth/token").await;
     assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// What a relying party that knows no SPIFFE does: from the issuer in a JWT-SVID to the key that signed it.
+#[tokio::test]
+async fn a_relying_party_finds_the_key_of_a_jwt_svid() {
+    let world = World::start().await;
+    let agent = world.agent(LEAD).await;
+    let token = world.engine.jwt_svid(&agent.instance, &["https://api.example.com".to_owned()]).await.unwrap();
+    let part = |index: usize| -> serde_json::Value {
+        let text = token.split('.').nth(index).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+    };
+    let (header, claims) = (part(0), part(1));
+    assert_eq!(claims["iss"], ISSUER);
+    assert_eq!(claims["sub"], spiffe(LEAD).to_string());
+    assert!(claims["iat"].is_i64() && claims["exp"].is_i64(), "{claims}");
+
+    let document = |got: &Got| {
+        assert_eq!((got.status, got.headers["content-type"].to_str().unwrap()), (StatusCode::OK, "application/json"));
+        got.json()
+    };
+    let discovery = document(&get(&world, "/.well-known/openid-configuration").await);
+    assert_eq!(discovery["issuer"], claims["iss"]);
+    assert_eq!(discovery["id_token_signing_alg_values_supported"], json!([header["alg"]]));
+    for member in ["response_types_supported", "subject_types_supported"] {
+        assert!(discovery[member].as_array().is_some_and(|values| !values.is_empty()), "{member}: {discovery}");
+    }
+    let jwks_uri = discovery["jwks_uri"].as_str().unwrap();
+    let jwks = document(&get(&world, jwks_uri.strip_prefix(ISSUER).unwrap()).await);
+    let keys = jwks["keys"].as_array().unwrap();
+    let key = keys.iter().find(|key| key["kid"] == header["kid"]).unwrap_or_else(|| panic!("{header}: {jwks}"));
+    assert_eq!((&key["kty"], &key["crv"], &key["use"]), (&json!("EC"), &json!("P-256"), &json!("sig")));
+    // The same document, by a reader of issuers' keys.
+    let issuer: IssuerUrl = ISSUER.parse().unwrap();
+    assert_eq!(world.engine.keys_of(&issuer, discovery.to_string().as_bytes()).unwrap(), jwks_uri);
+    let trusted = TrustedIssuer { issuer, audiences: vec!["https://api.example.com".to_owned()] };
+    world.engine.trust_issuer(&trusted, jwks.to_string().as_bytes()).unwrap();
+    // Neither is changed from outside.
+    for path in ["/.well-known/openid-configuration", "/oauth/jwks"] {
+        let request = Request::post(path).body(Body::empty()).unwrap();
+        let got = ask(oauth_router(Arc::clone(&world.engine), None), request).await;
+        assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
 }
 
 #[tokio::test]

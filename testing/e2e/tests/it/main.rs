@@ -47,6 +47,8 @@ mod transcript;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
+mod web;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod witness;
