@@ -104,8 +104,8 @@ fn replace(value: &mut Value, steps: &[&str], with: &Value) -> usize {
         }
         ([step, rest @ ..], Value::Array(list)) => {
             let begin = step.strip_suffix('*').unwrap();
-            let named = |value: &Value| begin.is_empty() || value.as_str().unwrap().starts_with(begin);
-            list.iter_mut().filter(|value| named(value)).map(|value| replace(value, rest, with)).sum()
+            let named = list.iter_mut().filter(|value| begin.is_empty() || value.as_str().unwrap().starts_with(begin));
+            named.map(|value| replace(value, rest, with)).sum()
         }
         ([step, rest @ ..], value) => value.get_mut(step).map_or(0, |value| replace(value, rest, with)),
     }
