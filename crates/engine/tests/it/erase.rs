@@ -299,6 +299,7 @@ async fn a_callers_words_and_a_launch_are_in_no_published_file() {
     world.tick().await;
     let before = world.state();
     assert_eq!(before.instances[&instance.id], instance);
+    world.engine.rebuild_views().unwrap();
     let world = world.close().open().await;
     assert_eq!(world.state(), before, "what was kept back of a copy is read again");
 
