@@ -12,7 +12,8 @@ use crate::{Committed, Digest, PersonId, Prints};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
-    /// Where it stood in the request or the response, as a JSON pointer (RFC 6901).
+    /// Where it stood in the request or the response, as a JSON pointer (RFC 6901): names of members are a caller's own words,
+    /// so that the log has a commitment to it.
     pub at: String,
     /// SHA-256 of its exact bytes.
     pub exact: Committed,
@@ -96,7 +97,8 @@ pub struct Decided {
     /// What the decision demands of whoever carries it out, as `record-outcome`.
     #[serde(default)]
     pub obligations: Vec<String>,
-    /// What the caller's own trace calls this request: a W3C `traceparent`, or the protocol's request identifier.
+    /// What the caller's own trace calls this request: a W3C `traceparent`, or the protocol's request identifier, as
+    /// `jsonrpc:7`. The log has a commitment to it, unless it is [plain](Decided::is_correlation_plain).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<String>,
     /// The records whose outputs this request carries on.
@@ -108,6 +110,27 @@ pub struct Decided {
     /// The elevation that held it or that it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elevation: Option<ElevationId>,
+}
+
+impl Decided {
+    /// Whether what the caller calls its request can tell nothing else: it is the `traceparent` of a W3C trace context (Trace
+    /// Context Level 1, §3.2, version 00), or a whole number of 64 bits as JSON-RPC's identifier. Or there is none.
+    pub fn is_correlation_plain(&self) -> bool {
+        self.correlation.as_deref().is_none_or(|text| match text.strip_prefix("jsonrpc:") {
+            Some(number) => number.parse::<i64>().is_ok_and(|parsed| parsed.to_string() == number),
+            None => is_trace_parent(text),
+        })
+    }
+}
+
+/// `00-`, 32 hex digits, `-`, 16 hex digits, `-`, 2 hex digits.
+fn is_trace_parent(text: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| match at {
+        0 | 1 => byte == b'0',
+        2 | 35 | 52 => byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == 55 && text.bytes().enumerate().all(fits)
 }
 
 /// How an action ended.
@@ -147,5 +170,26 @@ impl Outcome {
     /// The outcome of a permit that nobody settled.
     pub const fn abandoned() -> Self {
         Self { ending: Ending::Abandoned, status: 0, response: None, bytes: 0, contents: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_digits_in_their_places_are_a_trace_parent() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert!(is_trace_parent(good));
+        let bad = [
+            "",
+            "Erika has C50 and this is no traceparent",
+            "00-Erika Mustermann, diagnosis C50!-00f067aa0ba902b7-01",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ];
+        assert!(bad.iter().all(|text| !is_trace_parent(text)));
+        for changed in [good.to_uppercase(), format!("{good}-more"), good.replace('-', "0"), format!(" {good}")] {
+            assert!(!is_trace_parent(&changed), "{changed}");
+        }
     }
 }

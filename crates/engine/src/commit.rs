@@ -95,10 +95,17 @@ fn subject<'a>(state: &'a State, event: &'a Event) -> Option<&'a PersonId> {
     };
     match &event.what {
         Body::TaskStarted { task } | Body::ElevationApproved { task, .. } => Some(&task.principal),
+        Body::InstanceAttested { instance } => instance.task.as_ref().and_then(asked_for),
+        Body::AttestationRefused { why } => launched_for(why).as_ref().and_then(asked_for),
         Body::Decided(decided) => Some(&decided.principal),
         Body::Settled { principal, .. } => principal.as_ref(),
         Body::ElevationRequested { elevation } => asked_for(&elevation.call.task),
         Body::ArtifactAttested { artifact } => asked_for(&artifact.task).or(said_by),
         _ => said_by,
     }
+}
+
+/// The task for which the process of a refusal was launched, as the selectors that were seen have it.
+fn launched_for(why: &str) -> Option<TaskId> {
+    why.split_whitespace().find_map(|seen| seen.strip_prefix("launched:task:")?.parse().ok())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use marque_core::PersonId;
 use marque_core::event::Body;
+use marque_core::id::TaskId;
 use marque_core::identity::Lifecycle;
 use marque_core::revocation::Target;
 use marque_core::state::State;
@@ -70,7 +71,13 @@ impl Engine {
         let (person, pseudonym) = (person.clone(), found.pseudonym.clone());
         self.commit(by.by(), |state, _| {
             self.may_go(state, &person)?;
-            Ok(((), vec![Body::Erased { person: person.clone(), pseudonym }]))
+            // What was measured of a launch of theirs goes too, and a copy of which not all is known counts no longer. A task
+            // that is not there any more may have been theirs.
+            let theirs = |task: TaskId| state.tasks.get(&task).is_none_or(|task| task.principal == person);
+            let launched = state.instances.values().filter(|instance| instance.task.is_some_and(theirs));
+            let ended = launched.map(|instance| Body::InstanceEnded { instance: instance.id });
+            let erased = Body::Erased { person: person.clone(), pseudonym };
+            Ok(((), ended.chain([erased]).collect()))
         })
         .await?;
         // Whatever of theirs is still under way finds that it has ended.
@@ -143,15 +150,26 @@ fn forget(dir: &StateDir, vault: &Vault, views: &Views, person: &PersonId) -> Re
     Ok(views.forget(|| vault.erase(person))?)
 }
 
-/// How many entries carry a person's data.
+/// How many entries carry a person's data: of those that name them, and of those that name a task of theirs.
 fn carried(views: &Views, pseudonym: &PersonId) -> Result<u64> {
-    let of_person = vec![Term { field: Field::Person, value: pseudonym.to_string() }];
-    let mut carried = 0;
-    for seq in views.index().find(&[of_person], 0, views.index().covers(), usize::MAX)? {
-        let subject = views.entry(seq)?.and_then(|opened| opened.subject);
-        carried += u64::from(subject.as_ref() == Some(pseudonym));
+    let mut carried = BTreeSet::new();
+    let mut tasks = BTreeSet::new();
+    let mut look = |terms: Vec<Term>, tasks: &mut BTreeSet<TaskId>| -> Result<()> {
+        for seq in views.index().find(&[terms], 0, views.index().covers(), usize::MAX)? {
+            let Some(opened) = views.entry(seq)?.filter(|opened| opened.subject.as_ref() == Some(pseudonym)) else { continue };
+            carried.insert(seq);
+            if let Body::TaskStarted { task } | Body::ElevationApproved { task, .. } = opened.event.what {
+                tasks.insert(task.id);
+            }
+        }
+        Ok(())
+    };
+    look(vec![Term { field: Field::Person, value: pseudonym.to_string() }], &mut tasks)?;
+    let of_tasks: Vec<Term> = tasks.iter().map(|task| Term { field: Field::Task, value: task.to_string() }).collect();
+    if !of_tasks.is_empty() {
+        look(of_tasks, &mut tasks)?;
     }
-    Ok(carried)
+    Ok(carried.len() as u64)
 }
 
 /// The file that names the person whom the command line takes when nobody is named.

@@ -209,7 +209,7 @@ const MAX_TEXTS: usize = 64;
 const MAX_PRINTS: usize = 512;
 /// There is at least so much text to a fingerprint, on the average.
 const BYTES_A_PRINT: usize = 8;
-/// 64 pointers and their commitments must fit into one entry.
+/// 64 pointers must fit beside one entry, with the rest of what is kept back of it.
 const MAX_POINTER: usize = 200;
 /// The most that is kept of a response until it has ended.
 const MOST_KEPT: usize = 256 << 10;

@@ -285,15 +285,19 @@ impl Body {
     }
 
     /// Where the content that an event carries stands, as JSON pointers from `what` (RFC 6901) in which `*` is every
-    /// element. In the log's entry a commitment stands there instead; see `store::vault`.
-    pub const fn private_fields(&self) -> &'static [&'static str] {
+    /// element, and `word*` every text among them that begins with the word. In the log's entry a commitment stands there
+    /// instead; see `store::vault`.
+    pub fn private_fields(&self) -> &'static [&'static str] {
         match self {
             Self::TaskStarted { .. } | Self::ElevationApproved { .. } => &["/task/purpose"],
-            Self::Decided(_) => {
-                &["/request", "/arguments", "/intent", "/contents/*/exact", "/contents/*/normalised", "/contents/*/prints"]
-            }
+            Self::InstanceAttested { .. } => MEASURED,
+            // A refusal says what was seen, and so what was measured.
+            Self::AttestationRefused { why } if Selector::MEASURED.iter().any(|begin| why.contains(begin)) => &["/why"],
+            Self::Decided(decided) if decided.is_correlation_plain() => DECIDED,
+            Self::Decided(_) => DECIDED_AND_CORRELATION,
             Self::Settled { .. } => &[
                 "/outcome/response",
+                "/outcome/contents/*/at",
                 "/outcome/contents/*/exact",
                 "/outcome/contents/*/normalised",
                 "/outcome/contents/*/prints",
@@ -345,6 +349,39 @@ impl Body {
             Self::AuthorityStepped { .. } => "authority_stepped",
             Self::Pruned { .. } => "pruned",
             Self::Revoked { .. } => "revoked",
+        }
+    }
+}
+
+/// Those of [`Selector::MEASURED`].
+const MEASURED: &[&str] =
+    &["/instance/attestation/selectors/launched:argv_sha256:*", "/instance/attestation/selectors/launched:artifact_sha256:*"];
+
+const DECIDED: &[&str] =
+    &["/request", "/arguments", "/intent", "/contents/*/at", "/contents/*/exact", "/contents/*/normalised", "/contents/*/prints"];
+
+const DECIDED_AND_CORRELATION: &[&str] = &[
+    "/correlation",
+    "/request",
+    "/arguments",
+    "/intent",
+    "/contents/*/at",
+    "/contents/*/exact",
+    "/contents/*/normalised",
+    "/contents/*/prints",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_was_measured_is_private() {
+        let fields = Selector::MEASURED.map(|begin| format!("/instance/attestation/selectors/{begin}*"));
+        assert_eq!(MEASURED, fields);
+        assert_eq!(DECIDED_AND_CORRELATION.split_first(), Some((&"/correlation", DECIDED)));
+        for (why, fields) in [("saw unix:uid:7", 0), ("saw launched:argv_sha256:09 unix:uid:7", 1)] {
+            assert_eq!(Body::AttestationRefused { why: why.into() }.private_fields().len(), fields, "{why}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether something still counts: a lease, an instance, a node, an identity, a task.
 
 use super::State;
-use crate::attestation::Instance;
+use crate::attestation::{Instance, Selector};
 use crate::id::{InstanceId, LeaseId, TaskId};
 use crate::identity::{Identity, Lifecycle};
 use crate::lease::Lease;
@@ -71,6 +71,10 @@ impl State {
         }
         if !identity.matches(&instance.attestation.selectors) {
             return Err(Dead::NoMatch(identity.id.clone()));
+        }
+        // INVARIANT (I7 unknown is No): what was erased of a copy may be what a policy forbids.
+        if instance.attestation.selectors.iter().any(Selector::is_closed) {
+            return Err(Dead::Unknown(format!("what was seen of {id}")));
         }
         Ok(instance)
     }

@@ -45,7 +45,8 @@ pub struct Told {
 }
 
 impl Launch {
-    /// The launch with what its launcher told of it.
+    /// The launch with what its launcher told of it. Whoever can guess a command line or a file could tell its digest too, so
+    /// that the log has commitments to these selectors: see [`Selector::MEASURED`].
     pub fn told(mut self, told: &Told) -> Result<Self> {
         if told.artifacts.len() > MAX_ARTIFACTS {
             return Err(EngineError::Invalid(format!("a launch has at most {MAX_ARTIFACTS} artifacts")));

@@ -1,5 +1,7 @@
 //! Erasing a person: nothing of them is left, and everything is proven as before.
 
+use std::collections::BTreeSet;
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
 use marque_core::PersonId;
@@ -9,12 +11,14 @@ use marque_core::identity::Lifecycle;
 use marque_core::record::{Ending, Outcome};
 use marque_engine::desired::{Desired, IdentitySpec};
 use marque_engine::{
-    ActionRequest, Caller, EngineError, Receipt, ReceiptOf, TaskRequest, TraceClass, canonical, content, sha256,
+    ActionRequest, Caller, EngineError, Receipt, ReceiptOf, TaskRequest, Told as Launcher, TraceClass, canonical, content, sha256,
 };
 use marque_ledger::TlogProof;
 use serde_json::json;
 
-use crate::world::{ADMIN, ALICE, Closed, LEAD, ORIGIN, WORKER, World, agent, answered, call, manifest, person, request, spiffe};
+use crate::world::{
+    ADMIN, ALICE, Closed, LEAD, ORIGIN, WORKER, World, agent, answered, call, manifest, named, observed, person, request, spiffe,
+};
 
 const LETTER: &[u8] = b"Dear Bob,\n\nthe figures of the last quarter are attached: they are what we expected.\n";
 const REPLY: &[u8] = b"Dear Alice,\n\nthank you for the figures of the last quarter, which nobody had expected.\n";
@@ -244,6 +248,76 @@ async fn what_is_under_way_leaves_nothing_behind() {
     let before = world.state();
     let world = world.close().open().await;
     assert_eq!(world.state(), before);
+}
+
+/// What a caller calls its request, how it calls the members of its JSON, and what was measured of a launch.
+#[tokio::test]
+async fn a_callers_words_and_a_launch_are_in_no_published_file() {
+    const WORDS: &str = "Erika Mustermann has diagnosis C50";
+    let world = World::start().await;
+    let task = world.task(LEAD, None).await;
+    let (argv, file) = (sha256(WORDS.as_bytes()), sha256(LETTER));
+    let told = Launcher { uid: Some(7), argv: Some(argv), artifacts: BTreeSet::from([file]) };
+    let launch = world.engine.launch(&world.alice, &spiffe(LEAD), task.id, parent_id()).unwrap().told(&told).unwrap();
+    let instance = world.engine.attest(observed(&[&named(LEAD)]), Some(&launch)).await.unwrap();
+    // A refusal says what was seen.
+    let refused = world.engine.attest(observed(&["unix:name:stranger"]), Some(&launch)).await.unwrap_err();
+    assert!(refused.to_string().contains("launched:argv_sha256:"), "{refused}");
+    let session = world.engine.gateway_session(&instance, task.id).await.unwrap();
+    let (at, id) = (format!("/params/arguments/{WORDS}"), format!("jsonrpc:\"{WORDS}\""));
+    for correlation in [WORDS.to_owned(), id.clone()] {
+        let contents = vec![content(&at, LETTER)];
+        let correlation = Some(correlation);
+        let permit = world.permit(ActionRequest { contents, correlation, ..call(session, "tool:crm/find", json!({})) }).await;
+        permit.settle(Outcome { contents: vec![content(&at, REPLY)], ..answered() }).unwrap();
+    }
+    let entries = world.entries().await;
+    let published = world.closed.root().join("ledger");
+    let hashed = [at.as_bytes(), id.as_bytes(), WORDS.as_bytes(), LETTER, REPLY].map(sha256);
+    let hashed = hashed.iter().map(|digest| hex::encode(digest.as_bytes()).into_bytes());
+    let needles: Vec<Vec<u8>> = hashed.chain([WORDS.as_bytes().to_vec()]).collect();
+    for needle in &needles {
+        assert_eq!(holding(&published, needle), Vec::<PathBuf>::new(), "{}", String::from_utf8_lossy(needle));
+    }
+
+    // Whoever may know it can be shown it.
+    let kinds = ["instance_attested", "attestation_refused", "decided", "settled"];
+    let of_kind = |entry: &[u8], kind: &str| String::from_utf8_lossy(entry).contains(&format!("\"kind\":\"{kind}\""));
+    let kept: Vec<u64> =
+        (0..).zip(&entries).filter(|(_, entry)| kinds.iter().any(|kind| of_kind(entry, kind))).map(|(index, _)| index).collect();
+    assert_eq!(kept.len(), 6);
+    let openings = async |world: &World, index: u64| {
+        let receipt = world.engine.receipt(&world.admin, ReceiptOf::Entry(index), true).await.unwrap();
+        assert!(receipt.openings.iter().all(|opening| opening.fits(receipt.inclusion.leaf.as_bytes())));
+        receipt.openings
+    };
+    let measured = hex::encode(argv.as_bytes());
+    for index in &kept {
+        let values: Vec<String> = openings(&world, *index).await.into_iter().map(|opening| opening.value).collect();
+        assert!(values.iter().any(|value| value.contains(WORDS) || value.contains(&measured)), "{index}: {values:?}");
+    }
+    world.tick().await;
+    let before = world.state();
+    assert_eq!(before.instances[&instance.id], instance);
+    world.engine.rebuild_views().unwrap();
+    let world = world.close().open().await;
+    assert_eq!(world.state(), before, "what was kept back of a copy is read again");
+
+    let erasure = world.engine.erase_person(&world.admin, &person(ALICE)).await.unwrap();
+    assert!(erasure.entries >= 6, "{erasure:?}");
+    for index in &kept {
+        assert!(openings(&world, *index).await.is_empty(), "{index}");
+    }
+    assert!(!world.state().instances.contains_key(&instance.id), "a copy of which not all is known counts no longer");
+    assert_eq!(world.entries().await[..entries.len()], entries, "no entry changed, and the log verifies");
+    for needle in &needles {
+        assert_eq!(holding(&world.closed.root(), needle), Vec::<PathBuf>::new(), "{}", String::from_utf8_lossy(needle));
+    }
+    world.tick().await;
+    let before = world.state();
+    let world = world.close().open().await;
+    assert_eq!(world.state(), before);
+    world.entries().await;
 }
 
 #[tokio::test]

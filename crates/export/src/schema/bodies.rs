@@ -52,7 +52,7 @@ pub(super) const BODIES: &[Object] = &[
     body(
         "attestation_refused",
         "A process asked for an identity and got none.",
-        &[always("why", Plain, "Why, with the selectors that were seen.")],
+        &[always("why", Plain, "Why, with the selectors that were seen, or the commitment to it.")],
     ),
     body(
         "node_token_made",
@@ -110,7 +110,7 @@ pub(super) const BODIES: &[Object] = &[
             always("posture", Is("posture"), ""),
             always("consent", Is("consent"), ""),
             always("obligations", Many(&Plain), "What the decision demands of whoever carries it out."),
-            maybe("correlation", Plain, "A W3C `traceparent`, or the protocol's request identifier."),
+            maybe("correlation", Plain, "A W3C `traceparent`, the protocol's request identifier, or the commitment to it."),
             maybe("causes", Many(&Is("record_id")), "The records whose outputs this request carries on."),
             maybe("contents", Many(&Is("content")), "The texts that the request carried."),
             maybe("elevation", Is("elevation_id"), "The elevation that held it or that it used."),

@@ -67,7 +67,12 @@ pub(super) const TEXTS: &[Text] = &[
         512,
     ),
     text("node_name", "The name of a node: another host that serves the Workload API.", "^[a-z0-9][a-z0-9.-]{0,62}$", 63),
-    text("selector", "One observed fact: `attestor:key:value`.", "^[a-z0-9_-]+:[a-z0-9_-]+:.+$", 4096),
+    text(
+        "selector",
+        "One observed fact, `attestor:key:value`, or the commitment to it.",
+        "^([a-z0-9_-]+:[a-z0-9_-]+:.+|commit:[0-9a-f]{64})$",
+        4096,
+    ),
     text(
         "target",
         "What is revoked.",

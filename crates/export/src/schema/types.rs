@@ -210,7 +210,7 @@ pub(super) const OBJECTS: &[Object] = &[
         "content",
         "The digests of one text that an action carried.",
         &[
-            always("at", Plain, "Where it stood, as a JSON pointer (RFC 6901)."),
+            always("at", Plain, "Where it stood, as a JSON pointer (RFC 6901), or the commitment to it."),
             always("exact", Is("committed"), "SHA-256 of its exact bytes."),
             always("normalised", Is("committed"), "SHA-256 of its letters and digits alone, in lower case."),
             always("prints", Is("prints"), ""),

@@ -102,7 +102,11 @@ fn replace(value: &mut Value, steps: &[&str], with: &Value) -> usize {
             *value = with.clone();
             1
         }
-        (["*", rest @ ..], Value::Array(list)) => list.iter_mut().map(|value| replace(value, rest, with)).sum(),
+        ([step, rest @ ..], Value::Array(list)) => {
+            let begin = step.strip_suffix('*').unwrap();
+            let named = list.iter_mut().filter(|value| begin.is_empty() || value.as_str().unwrap().starts_with(begin));
+            named.map(|value| replace(value, rest, with)).sum()
+        }
         ([step, rest @ ..], value) => value.get_mut(step).map_or(0, |value| replace(value, rest, with)),
     }
 }

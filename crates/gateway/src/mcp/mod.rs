@@ -264,7 +264,8 @@ fn causes(headers: &HeaderMap) -> Vec<RecordId> {
     causes
 }
 
-/// What the caller's own trace calls a request: its W3C `traceparent`, or else the JSON-RPC identifier.
+/// What the caller's own trace calls a request: its W3C `traceparent`, or else the JSON-RPC identifier. Both are words of the
+/// caller: the log has a commitment to what is neither a trace context nor a number.
 fn correlation(headers: &HeaderMap, parsed: &Parsed<'_>) -> Option<String> {
     let parent = headers.get("traceparent").and_then(|v| v.to_str().ok()).filter(|v| v.len() <= MAX_CORRELATION);
     let id = || parsed.id().map(|id| format!("jsonrpc:{}", id.get())).filter(|id| id.len() <= MAX_CORRELATION);

@@ -1,14 +1,16 @@
 //! What calls carry and bring back is found again, and every answer names its record.
 
+use std::path::Path;
+
 use http_body_util::BodyExt as _;
 use marque_core::record::Ending;
 use marque_core::revocation::Target;
-use marque_engine::{Trace, TraceClass};
+use marque_engine::{Trace, TraceClass, sha256};
 use serde_json::{Value, json};
 
 use crate::client::{bare, call, legacy, modern, post, read, record_of, values};
 use crate::server::Mode;
-use crate::world::{LEAD, World, within};
+use crate::world::{ALICE, LEAD, World, person, within};
 
 /// As long as a paragraph, so that parts of it are found too.
 const PARAGRAPH: &str = "Ada Holm asked for paper invoices in the spring and for none at all in the summer, when she had moved \
@@ -91,6 +93,72 @@ async fn a_request_or_an_answer_with_very_much_in_it_is_recorded_within_bounds()
     let got = client.ask(call("find", json!({ "q": "more" }))).await;
     let outcome = world.outcome(got.record()).await;
     assert_eq!((outcome.ending, outcome.contents.len(), outcome.bytes), (Ending::Answered, 0, got.body.len() as u64));
+}
+
+/// The identifier of a request, its trace and the names of members are what a caller makes of them.
+#[tokio::test]
+async fn a_callers_own_words_are_in_no_published_file() {
+    const WORDS: &str = "Erika Mustermann has diagnosis C50";
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let body = |id: Value| {
+        let params = json!({ "name": "find", "arguments": { (WORDS): PARAGRAPH } });
+        json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string()
+    };
+    let id = format!("jsonrpc:\"{WORDS}\"");
+    let sent = [
+        (body(json!(WORDS)), None, id.as_str()),
+        (body(json!(4_242_424_242_u64)), None, "jsonrpc:4242424242"),
+        (body(json!(1)), Some(WORDS), WORDS),
+        (body(json!(2)), Some(TRACE), TRACE),
+    ];
+    let mut records = Vec::new();
+    for (body, trace, correlation) in &sent {
+        let headers: Vec<(&str, &str)> = trace.iter().map(|trace| ("traceparent", *trace)).collect();
+        let record = client.ask(post(body, &headers)).await.record();
+        world.outcome(record).await;
+        records.push((record, (*correlation).to_owned()));
+    }
+    let told = |record: marque_core::id::RecordId| {
+        let row = world.rows().into_iter().find(|row| row.decided.record == record).unwrap();
+        (row.decided.correlation.clone().unwrap(), row.decided.contents[0].at.clone())
+    };
+    let at = format!("/params/arguments/{WORDS}");
+    for (record, correlation) in &records {
+        assert_eq!(told(*record), (correlation.clone(), at.clone()), "here it is known");
+    }
+    world.engine.drain().await.unwrap();
+    world.advance(2);
+    world.engine.publish().unwrap();
+    let published = world.dir.path().join("state/ledger");
+    let hidden = [WORDS, &id, &at, PARAGRAPH].map(|text| sha256(text.as_bytes()).to_string());
+    let hidden = hidden.iter().map(|digest| digest.trim_start_matches("sha256:"));
+    for needle in hidden.chain(["Erika", "diagnosis", "/params/arguments"]) {
+        assert!(!stands_in(&published, needle), "{needle}");
+    }
+    for plain in ["jsonrpc:4242424242", TRACE] {
+        assert!(stands_in(&published, plain), "{plain} tells nothing else");
+    }
+
+    world.engine.erase_person(&world.admin, &person(ALICE)).await.unwrap();
+    for (record, correlation) in &records {
+        let (left, at) = told(*record);
+        let is_plain = !correlation.contains(WORDS);
+        assert!(at.starts_with("commit:") && (left.starts_with("commit:") != is_plain), "{left} at {at}");
+    }
+}
+
+/// Whether some file below a folder has this in it.
+fn stands_in(folder: &Path, needle: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return stands_in(&path, needle);
+        }
+        let bytes = std::fs::read(path).unwrap_or_default();
+        bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+    })
 }
 
 /// An agent reads with one tool and writes what it read with another.

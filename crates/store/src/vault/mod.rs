@@ -1,8 +1,8 @@
 //! The vault: what an entry of the log keeps back from its readers, and the keys that make it readable here.
 //!
-//! An entry names people by pseudonyms and content by salted commitments. What stood there is sealed beside the entry
-//! under the key of the one person whose data it is. Erasing a person is deleting that key and their name: the entry,
-//! its hash and every proof stay as they are.
+//! An entry names people by pseudonyms, and has salted commitments in the place of content and of a caller's own words.
+//! What stood there is sealed beside the entry under the key of the one person whose data it is. Erasing a person is
+//! deleting that key and their name: the entry, its hash and every proof stay as they are.
 //!
 //! | what | how |
 //! |---|---|

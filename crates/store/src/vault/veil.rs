@@ -195,15 +195,18 @@ fn put_back(value: &mut Value, kept: Map<String, Value>) {
     }
 }
 
-/// Calls `take` with every value that a pattern names, and its pointer.
+/// Calls `take` with every value that a pattern names, and its pointer: see [`marque_core::event::Body::private_fields`].
 fn each(value: &mut Value, pattern: &str, at: &str, take: &mut impl FnMut(&str, &mut Value)) {
     let Some(rest) = pattern.strip_prefix('/') else {
         return take(at, value);
     };
     let (name, rest) = rest.split_once('/').map_or((rest, String::new()), |(name, rest)| (name, format!("/{rest}")));
     match value {
-        Value::Array(list) if name == "*" => {
-            list.iter_mut().enumerate().for_each(|(n, v)| each(v, &rest, &format!("{at}/{n}"), take));
+        Value::Array(list) => {
+            let Some(begin) = name.strip_suffix('*') else { return };
+            let all = list.iter_mut().enumerate();
+            let found = all.filter(|(_, v)| begin.is_empty() || v.as_str().is_some_and(|text| text.starts_with(begin)));
+            found.for_each(|(n, v)| each(v, &rest, &format!("{at}/{n}"), take));
         }
         Value::Object(map) => {
             if let Some(v) = map.get_mut(name) {

@@ -15,6 +15,8 @@ mod runs;
 #[cfg(test)]
 mod tiles;
 #[cfg(test)]
+mod veil;
+#[cfg(test)]
 mod views;
 #[cfg(test)]
 mod world;

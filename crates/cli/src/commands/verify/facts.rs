@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use marque_core::PersonId;
 use marque_core::event::{Body, Event};
-use marque_core::id::ObserverId;
+use marque_core::id::{ObserverId, TaskId};
 
 /// The facts of one log.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Facts {
     pub erased: BTreeSet<PersonId>,
     /// The entries with commitments that name a person, by that name.
     named: HashMap<String, Vec<u64>>,
+    /// Whose each task is: what was measured of a process that was launched for it is theirs too.
+    principals: HashMap<TaskId, PersonId>,
 }
 
 /// A place where an observer's numbers do not go on.
@@ -55,6 +57,14 @@ impl Facts {
             }
         }
         match event.what {
+            Body::TaskStarted { task } | Body::ElevationApproved { task, .. } => {
+                self.principals.insert(task.id, task.principal);
+            }
+            Body::InstanceAttested { instance } if text.contains(COMMITMENT) => {
+                if let Some(principal) = instance.task.and_then(|task| self.principals.get(&task)) {
+                    self.named.entry(principal.to_string()).or_default().push(index);
+                }
+            }
             Body::Gap { observer, from, to } => self.gaps.push((observer, from, to)),
             Body::Pruned { below, policy } => self.pruned.push((below, policy)),
             Body::Erased { pseudonym, .. } => {

@@ -173,6 +173,7 @@ fn running() -> Vec<Body> {
         Body::InstanceAttested { instance: bare_instance },
         Body::InstanceEnded { instance: instance() },
         Body::AttestationRefused { why: "no identity matches unix:uid:1000".to_owned() },
+        Body::AttestationRefused { why: "no identity matches launched:argv_sha256:0f unix:uid:1000".to_owned() },
         Body::TaskStarted { task: task() },
         Body::TaskStarted { task: bare_task },
         Body::TaskFinished { task: task_id() },
