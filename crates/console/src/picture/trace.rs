@@ -134,6 +134,7 @@ fn foot(trace: &Trace, height: usize) -> Markup {
         text class="faint" x=(MARGIN) y=(height - 14) font-size="11" {
             (trace.covers) " entries searched; checkpoint of " (origin) " at size " (size)
             @if !trace.hints.is_empty() { "; " (trace.hints.len()) " more resemble it, which is no attribution" }
+            @if !trace.input_of.is_empty() { "; an input of " (trace.input_of.len()) " attested" }
         }
     }
 }
@@ -243,6 +244,7 @@ mod tests {
             spans: Vec::new(),
             hints: Vec::new(),
             receipts: Vec::new(),
+            input_of: Vec::new(),
             checkpoint: "example.org/marque/log\n52\nAAAA\n".into(),
         }
     }

@@ -10,7 +10,7 @@ use marque_store::StoreError;
 use marque_store::record::Record;
 use serde_json::Value;
 
-use super::{Chain, Trace, TraceClass, TraceStep};
+use super::{Chain, Found, Trace, TraceClass, TraceStep};
 use crate::error::{EngineError, Result};
 use crate::open::{Engine, origin};
 
@@ -52,10 +52,11 @@ impl Engine {
     pub fn statement(&self, name: Option<&str>, bytes: &[u8]) -> Result<Vec<u8>> {
         let trace = self.trace(bytes)?;
         let whole = |chain: &&Chain| {
-            chain.found.as_ref().is_some_and(|found| found.class == TraceClass::Exact && found.decoded.is_empty())
+            let exact = |found: &Found| found.class == TraceClass::Exact && found.decoded.is_empty();
+            chain.found.as_ref().is_some_and(exact)
+                && chain.artifact.as_ref().is_none_or(|artifact| artifact.content == trace.digest)
         };
-        let unknown =
-            || EngineError::Invalid(format!("no record has exactly the bytes of `{}`: nothing is stated of them", trace.digest));
+        let unknown = || EngineError::Invalid(unstated(&trace));
         let chain = trace.chains.iter().find(whole).ok_or_else(unknown)?;
         let entry = self.views.raw(chain.entry)?.ok_or_else(|| EngineError::not_found("entry", chain.entry))?;
         let proof = chain.proof.as_ref().map(|proof| (proof.path.as_slice(), proof.checkpoint.as_str()));
@@ -99,6 +100,17 @@ impl Engine {
             Some(error) => Err(StoreError::from(error).into()),
             None => Ok(envelope),
         }
+    }
+}
+
+/// Why nothing is stated of a file.
+fn unstated(trace: &Trace) -> String {
+    match trace.input_of.iter().find_map(|chain| chain.artifact.as_ref()) {
+        Some(made) => {
+            let text = "is on record only as an input, so that nothing is stated of where it came from";
+            format!("`{}` {text}: `{}` was made from it", trace.digest, made.name)
+        }
+        None => format!("no record has exactly the bytes of `{}`: nothing is stated of them", trace.digest),
     }
 }
 

@@ -14,6 +14,7 @@ mod upstream;
 
 use marque_core::artifact::Artifact;
 use marque_core::attestation::Instance;
+use marque_core::event::By;
 use marque_core::id::{ElevationId, RecordId, TaskId};
 use marque_core::lease::Lease;
 use marque_core::record::Outcome;
@@ -80,6 +81,10 @@ pub struct Trace {
     /// Receipts that it carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receipts: Vec<FoundReceipt>,
+    /// The attested files that it is an input of, the newest first. This says what was made from it, and nothing of where it
+    /// came from: it is no attribution.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_of: Vec<Chain>,
     /// The log's newest checkpoint, as signed: it names what an answer covers, above all that something was not found.
     #[serde(default)]
     pub checkpoint: String,
@@ -159,6 +164,9 @@ pub struct Chain {
     /// The artifact, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
+    /// On whose word the artifact was made like that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested_by: Option<By>,
     /// The credential.
     pub lease: Option<Lease>,
     /// The running copy, with what was observed of it.

@@ -1,6 +1,6 @@
 //! Upstream: the records whose outputs a record was given.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use marque_core::Committed;
 use marque_core::record::Content;
@@ -15,7 +15,7 @@ use crate::open::Engine;
 /// What a record or an artifact was made from: the records before it that returned, or were given, the same text or
 /// parts of it, those that its caller declared, and the artifacts among its inputs. Each has its own upstream, a few steps far.
 pub(super) fn of(engine: &Engine, views: &Views, chain: &Chain) -> Result<Vec<Chain>> {
-    further(engine, &mut Ledger { views, works: HashMap::new() }, chain, MOST_STEPS)
+    further(engine, &mut Ledger::new(views), chain, MOST_STEPS)
 }
 
 fn further(engine: &Engine, ledger: &mut Ledger<'_>, chain: &Chain, steps: usize) -> Result<Vec<Chain>> {
@@ -33,7 +33,7 @@ fn further(engine: &Engine, ledger: &mut Ledger<'_>, chain: &Chain, steps: usize
         alike(ledger, content, &mut note)?;
     }
     for input in chain.artifact.iter().flat_map(|artifact| &artifact.inputs).filter_map(Committed::digest) {
-        for seq in views.index().with_digest(&input, LOOKED_AT)? {
+        for seq in ledger.same(&input, LOOKED_AT)? {
             note(seq, Class::Exact, 0.0);
         }
     }
@@ -55,6 +55,10 @@ fn further(engine: &Engine, ledger: &mut Ledger<'_>, chain: &Chain, steps: usize
         if above.entry >= chain.entry || found.iter().any(|c| c.entry == above.entry) {
             continue;
         }
+        // A file that was made from the same file is no source of this one.
+        if above.artifact.as_ref().is_some_and(|file| !was_given(chain, &file.content)) {
+            continue;
+        }
         let side = if class == Class::None {
             "cause"
         } else if above.artifact.is_some() {
@@ -72,11 +76,17 @@ fn further(engine: &Engine, ledger: &mut Ledger<'_>, chain: &Chain, steps: usize
     Ok(found)
 }
 
+/// Whether a record was given these bytes, or an artifact was made from them.
+fn was_given(chain: &Chain, content: &Committed) -> bool {
+    let texts = chain.decided.iter().flat_map(|decided| &decided.contents).map(|text| &text.exact);
+    texts.chain(chain.artifact.iter().flat_map(|artifact| &artifact.inputs)).any(|given| given == content)
+}
+
 /// Entries with the same text, or with enough of its fingerprints.
 fn alike(ledger: &mut Ledger<'_>, content: &Content, note: &mut impl FnMut(u64, Class, f64)) -> Result<()> {
     let index = ledger.views.index();
     if let Some(digest) = content.exact.digest() {
-        index.with_digest(&digest, LOOKED_AT)?.into_iter().for_each(|seq| note(seq, Class::Exact, 0.0));
+        ledger.same(&digest, LOOKED_AT)?.into_iter().for_each(|seq| note(seq, Class::Exact, 0.0));
     }
     if let Some(digest) = content.normalised.digest().filter(|_| content.bytes >= LONG) {
         index.with_normalised(&digest, LOOKED_AT)?.into_iter().for_each(|seq| note(seq, Class::Normalised, 0.0));

@@ -175,12 +175,13 @@ pub async fn record(State(api): State<Api>, Person(by): Person, uri: Uri, Path(i
 pub async fn trace(State(api): State<Api>, Person(by): Person, uri: Uri, file: Bytes) -> Answer<Trace> {
     let bytes = file.clone();
     let mut found = blocking(&api.engine, move |e| e.trace(&bytes)).await?;
-    if found.chains.iter().any(|c| c.proof.is_none()) {
+    if found.chains.iter().chain(&found.input_of).any(|c| c.proof.is_none()) {
         until_published().await;
         found = blocking(&api.engine, move |e| e.trace(&file)).await?;
     }
     let asked = format!("{} of {}", ledger::asked(&uri), found.digest);
-    api.engine.record_read(&by, &asked, (found.chains.len() + found.hints.len()) as u64).await?;
+    let rows = found.chains.len() + found.hints.len() + found.input_of.len();
+    api.engine.record_read(&by, &asked, rows as u64).await?;
     Ok(Json(found))
 }
 

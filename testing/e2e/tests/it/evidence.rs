@@ -127,6 +127,16 @@ fn an_attested_file_is_traced_to_its_task() {
     world.run(&["trace", &model]).must(0, &["artifact", "model.bin", &task, ALICE]);
     let trace = world.json(&["trace", &model]);
     assert_eq!(trace["chains"][0]["upstream"][0]["artifact"]["name"], "train.csv", "{trace}");
+    // What is only an input comes from nowhere, and nothing is stated of it.
+    world.write("only.csv", "rows of a table that nobody attested by itself");
+    world.write("other.bin", "weights of the model that learned those");
+    let (only, other) = (world.path("only.csv"), world.path("other.bin"));
+    world.run(&["attest", &other, "--task", &task, "--input", &only, "--input", &data]).must(0, &["from 2 inputs"]);
+    let told = format!("an input of other.bin, attested for task {task} by user:");
+    world.run(&["trace", &only]).must(4, &["not found in this ledger but as an input of others", &told, "✓ proved"]);
+    world.run(&["trace", &only, "--intoto", &out]).must(4, &["of what others were made from, nothing is stated"]);
+    let trace = world.json(&["trace", &other]);
+    assert_eq!(trace["chains"][0]["upstream"].as_array().unwrap().len(), 1, "the other model is none of it: {trace}");
     world.run(&["attest", &model, "--task", "task_00000000000000000000000001"]).must(4, &["not known"]);
     world.run(&["attest", &world.path("none"), "--task", &task]).must(2, &["cannot read"]);
 }

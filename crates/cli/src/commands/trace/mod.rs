@@ -100,7 +100,11 @@ async fn statement(client: &mut Client, found: &Trace, name: Option<&str>, bytes
     let whole =
         |chain: &Chain| chain.found.as_ref().is_some_and(|found| found.class == TraceClass::Exact && found.decoded.is_empty());
     if !found.chains.iter().any(whole) {
-        let text = "no record has exactly these bytes: of parts, nobody can state where the whole came from";
+        let text = if found.input_of.is_empty() {
+            "no record has exactly these bytes: of parts, nobody can state where the whole came from"
+        } else {
+            "no record has exactly these bytes: of what others were made from, nothing is stated"
+        };
         return Err(Failure::new(Code::NotFound, text));
     }
     let query = name.map_or(String::new(), |name| format!("?name={}", encoded(name)));

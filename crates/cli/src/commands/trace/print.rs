@@ -20,12 +20,21 @@ pub(super) fn found(output: &Output, found: &Trace) {
     }
     receipts(output, found, "  ");
     hints(output, found);
+    for chain in &found.input_of {
+        output.line(format!("  {}", used(chain)));
+        output.line(format!("    {}", proof(output, chain)));
+    }
 }
 
 /// How it was found; where it was not, what that covers.
 fn head(output: &Output, found: &Trace) {
     let attribution = super::attributed(found);
-    let (tone, how) = word(found.class);
+    let (tone, how) = match word(found.class) {
+        (tone, _) if found.class == TraceClass::None && !found.input_of.is_empty() => {
+            (tone, "not found in this ledger but as an input of others")
+        }
+        known => known,
+    };
     if attribution {
         output.line(format!("{}  {}, in a ledger of {} entries", found.digest, output.paint(tone, how), found.covers));
     } else {
@@ -120,10 +129,22 @@ pub(super) fn deed(chain: &Chain) -> String {
             format!("record  {}  {} {} at {}", decided.record, decided.action, decided.resource, chain.at)
         }
         (None, Some(artifact)) => {
-            format!("artifact  {}  {} bytes, attested at {}", super::plain(&artifact.name), artifact.bytes, chain.at)
+            let by = by(chain);
+            format!("artifact  {}  {} bytes, attested at {}{by}", super::plain(&artifact.name), artifact.bytes, chain.at)
         }
         (None, None) => format!("entry  {} at {}", chain.entry, chain.at),
     }
+}
+
+/// What was made from the file, which says nothing of where it came from.
+pub(super) fn used(chain: &Chain) -> String {
+    let Some(artifact) = &chain.artifact else { return format!("an input of entry {}", chain.entry) };
+    format!("an input of {}, attested for task {}{}", super::plain(&artifact.name), artifact.task, by(chain))
+}
+
+/// On whose word.
+fn by(chain: &Chain) -> String {
+    chain.attested_by.as_ref().map_or(String::new(), |by| format!(" by {by}"))
 }
 
 /// The way from the output to the person.

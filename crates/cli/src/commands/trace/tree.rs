@@ -61,7 +61,10 @@ fn line(output: &Output, name: &str, found: &Trace) {
             let more = if more > 0 { format!(", and {more} more") } else { String::new() };
             output.line(format!("{class}  {name} {arrow} {}{more}{receipts}", print::who(chain)));
         }
-        _ => output.line(format!("{class}  {name}{receipts}")),
+        _ => {
+            let used = found.input_of.first().map_or(String::new(), |chain| format!("  {}", print::used(chain)));
+            output.line(format!("{class}  {name}{used}{receipts}"));
+        }
     }
 }
 
