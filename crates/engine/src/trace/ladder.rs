@@ -9,7 +9,7 @@ use marque_store::index::{Field, Term};
 use marque_store::views::Views;
 use marque_trace::{Attribution, COMMON, Decoded, Index, Limits, Match, Posting, attribute, receipts, variants};
 
-use super::parts::Parts;
+use super::parts::{Parts, with_digest};
 use super::{Chain, Found, FoundReceipt, Hint, Trace, TraceClass, TraceSpan, upstream};
 use crate::digest::sha256;
 use crate::error::{EngineError, Result};
@@ -33,6 +33,30 @@ pub(super) fn trace(engine: &Engine, views: &Views, bytes: &[u8]) -> Result<Trac
     Ok(trace)
 }
 
+/// The first step of the ladder alone: the same bytes.
+pub(super) fn trace_digest(engine: &Engine, views: &Views, digest: &Digest) -> Result<Trace> {
+    let mut trace = nothing_yet(engine, views, *digest)?;
+    (trace.complete, trace.digest_only) = (false, true);
+    let mut same = Ledger::new(views).own(digest, MOST)?;
+    same.sort_unstable();
+    for seq in same {
+        let Some(mut chain) = engine.chain_at(views, seq)? else { continue };
+        if trace.chains.iter().any(|known| known.entry == chain.entry) {
+            continue;
+        }
+        let side = side(seq, &chain);
+        let at = with_digest(&chain, side, digest);
+        let (class, side) = (TraceClass::Exact, side.to_owned());
+        chain.found = Some(Found { class, score: 0.0, containment: 1.0, decoded: Vec::new(), side, at });
+        if trace.chains.len() < MOST_UPSTREAM {
+            chain.upstream = upstream::of(engine, views, &chain)?;
+        }
+        trace.class = class;
+        trace.chains.push(chain);
+    }
+    Ok(trace)
+}
+
 /// The answer before anything is looked for but what was made from the file.
 fn nothing_yet(engine: &Engine, views: &Views, digest: Digest) -> Result<Trace> {
     let covers = views.index().covers();
@@ -47,6 +71,7 @@ fn nothing_yet(engine: &Engine, views: &Views, digest: Digest) -> Result<Trace> 
         covers,
         pruned,
         complete: true,
+        digest_only: false,
         chains: Vec::new(),
         spans: Vec::new(),
         hints: Vec::new(),
@@ -114,11 +139,7 @@ fn chains(
 }
 
 fn found_as(one: &Match, chain: &Chain, parts: &mut Parts<'_>) -> Found {
-    let side = match (&chain.artifact, one.document == chain.entry) {
-        (Some(_), _) => "artifact",
-        (None, true) => "request",
-        (None, false) => "response",
-    };
+    let side = side(one.document, chain);
     Found {
         class: one.class.into(),
         score: one.score,
@@ -126,6 +147,15 @@ fn found_as(one: &Match, chain: &Chain, parts: &mut Parts<'_>) -> Found {
         decoded: parts.steps(one),
         side: side.to_owned(),
         at: parts.at(one, chain, side),
+    }
+}
+
+/// Which side of what it carries an entry is of.
+fn side(entry: u64, chain: &Chain) -> &'static str {
+    match (&chain.artifact, entry == chain.entry) {
+        (Some(_), _) => "artifact",
+        (None, true) => "request",
+        (None, false) => "response",
     }
 }
 

@@ -1,7 +1,7 @@
 //! A trace in other people's formats: lineage as W3C PROV, and a signed statement about a file (in-toto, DSSE).
 
-use marque_core::Committed;
 use marque_core::record::{Content, Decided};
+use marque_core::{Committed, Digest};
 use marque_export::chain::{File, Input, Lineage, Lines, Output, Step, TaskStep};
 use marque_export::intoto::{self, LedgerEntry, Origin};
 use marque_export::{Source, prov};
@@ -10,7 +10,8 @@ use marque_store::StoreError;
 use marque_store::record::Record;
 use serde_json::Value;
 
-use super::{Chain, Found, Trace, TraceClass, TraceStep};
+use super::{Chain, Trace, TraceClass, TraceStep};
+use crate::digest::sha256;
 use crate::error::{EngineError, Result};
 use crate::open::{Engine, origin};
 
@@ -50,10 +51,14 @@ impl Engine {
     /// It is made only of a file whose own bytes are on record: of one that has parts of something, nobody can state where
     /// the whole came from.
     pub fn statement(&self, name: Option<&str>, bytes: &[u8]) -> Result<Vec<u8>> {
-        let trace = self.trace(bytes)?;
+        self.statement_of(name, &sha256(bytes))
+    }
+
+    /// The same of a file of which the digest is given (blocking).
+    pub fn statement_of(&self, name: Option<&str>, digest: &Digest) -> Result<Vec<u8>> {
+        let trace = self.trace_digest(digest)?;
         let whole = |chain: &&Chain| {
-            let exact = |found: &Found| found.class == TraceClass::Exact && found.decoded.is_empty();
-            chain.found.as_ref().is_some_and(exact)
+            chain.found.as_ref().is_some_and(|found| found.class == TraceClass::Exact)
                 && chain.artifact.as_ref().is_none_or(|artifact| artifact.content == trace.digest)
         };
         let unknown = || EngineError::Invalid(unstated(&trace));

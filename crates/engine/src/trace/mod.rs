@@ -68,8 +68,12 @@ pub struct Trace {
     /// The contents of the entries below were let go: what only they carried is not found.
     #[serde(default)]
     pub pruned: u64,
-    /// Whether everything that the bytes may hold was looked at; not where they decode to more than the bounds allow.
+    /// Whether everything that the bytes may hold was looked at; not where they decode to more than the bounds allow, or
+    /// where only their digest was given.
     pub complete: bool,
+    /// Whether only the digest was looked up: parts and what is encoded are not found then.
+    #[serde(default)]
+    pub digest_only: bool,
     /// Where it came from, the best first; attributions only.
     pub chains: Vec<Chain>,
     /// Which part came from which chain.
@@ -216,6 +220,13 @@ impl Engine {
         self.publish()?;
         let views = self.fresh_views()?;
         ladder::trace(self, views, bytes)
+    }
+
+    /// Traces a file by its digest alone (blocking), as one that is too long to be searched.
+    pub fn trace_digest(&self, digest: &Digest) -> Result<Trace> {
+        self.publish()?;
+        let views = self.fresh_views()?;
+        ladder::trace_digest(self, views, digest)
     }
 
     /// Everything that a record hangs from (blocking).

@@ -115,3 +115,33 @@ async fn files_with_the_same_inputs_are_not_made_from_each_other() {
     assert_eq!(trace.chains[0].artifact.as_ref().unwrap().identity, spiffe(WORKER));
     assert_eq!(names(&world.engine.trace(DATA).unwrap().input_of), ["other.bin", "model.bin"]);
 }
+
+/// Of a file that is too long to be sent, the digest finds what its bytes would.
+#[tokio::test]
+async fn a_file_is_found_by_its_digest_alone() {
+    let world = World::start().await;
+    let task = world.task(WORKER, None).await.id;
+    let carried = carry(&world, DATA).await;
+    let attested = attest(&world, &world.alice, "model.bin", MODEL, task, &[DATA]).await;
+    world.publish().await;
+    for (bytes, entry, side, at) in
+        [(DATA, carried, "request", Some("/params/arguments/content")), (MODEL, attested.entry, "artifact", None)]
+    {
+        let (whole, trace) = (world.engine.trace(bytes).unwrap(), world.engine.trace_digest(&sha256(bytes)).unwrap());
+        assert_eq!((trace.class, trace.complete, trace.digest_only), (TraceClass::Exact, false, true));
+        assert_eq!((trace.digest, entries(&trace), trace.spans.len()), (sha256(bytes), vec![entry], 0));
+        assert_eq!((whole.complete, whole.digest_only, entries(&whole)), (true, false, entries(&trace)));
+        let found = trace.chains[0].found.as_ref().unwrap();
+        assert_eq!((found.class, found.side.as_str(), found.at.as_deref()), (TraceClass::Exact, side, at));
+        let above = |trace: &Trace| trace.chains[0].upstream.iter().map(|chain| chain.entry).collect::<Vec<u64>>();
+        assert_eq!(above(&trace), above(&whole));
+        let name = Some("a file");
+        let by_digest = world.engine.statement_of(name, &sha256(bytes)).unwrap();
+        assert_eq!(by_digest, world.engine.statement(name, bytes).unwrap());
+    }
+    let data = world.engine.trace_digest(&sha256(DATA)).unwrap();
+    assert_eq!(names(&data.input_of), ["model.bin"]);
+    let unknown = world.engine.trace_digest(&sha256(b"unknown")).unwrap();
+    assert_eq!((unknown.class, unknown.chains.len(), unknown.complete), (TraceClass::None, 0, false));
+    assert!(world.engine.statement_of(None, &sha256(b"unknown")).is_err());
+}

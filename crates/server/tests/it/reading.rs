@@ -130,6 +130,17 @@ async fn every_reading_is_recorded() {
     let got = world.admin("POST", "/v1/trace", "given").await.json();
     assert_eq!((&got["class"], &got["input_of"][0]["artifact"]["name"]), (&json!("none"), &json!("a")));
     assert_eq!(reads(&world, 1)[0].2, 1);
+    // The digest may stand for the file, and not beside it.
+    let by_digest = format!("/v1/trace?digest={}", sha256(b"made"));
+    let got = world.admin("POST", &by_digest, "").await.json();
+    assert_eq!((&got["class"], &got["complete"], &got["digest_only"]), (&json!("exact"), &json!(false), &json!(true)));
+    assert_eq!(reads(&world, 1)[0].1, format!("/v1/trace of {}", sha256(b"made")));
+    let statement = format!("/v1/trace/statement?name=a&digest={}", sha256(b"made"));
+    assert_eq!(world.admin("POST", &statement, "").await.status, StatusCode::OK);
+    assert_eq!(reads(&world, 1)[0].1, format!("a statement of {}", sha256(b"made")));
+    for path in [&by_digest, &statement] {
+        assert_eq!(world.admin("POST", path, "made").await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
     // Somebody whom nobody knows reads nothing, and leaves nothing.
     let size = world.engine.log_size();
     let got = world.api(json_request("GET", "/v1/ledger/events", Some("Bearer nobody"), "")).await;

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{ALICE, World};
 
@@ -139,6 +139,32 @@ fn an_attested_file_is_traced_to_its_task() {
     assert_eq!(trace["chains"][0]["upstream"].as_array().unwrap().len(), 1, "the other model is none of it: {trace}");
     world.run(&["attest", &model, "--task", "task_00000000000000000000000001"]).must(4, &["not known"]);
     world.run(&["attest", &world.path("none"), "--task", &task]).must(2, &["cannot read"]);
+}
+
+/// A file that has more than the API takes is looked up by its digest, which is said.
+#[test]
+fn a_long_file_is_traced_by_its_digest() {
+    let (world, _, task, _) = with_task();
+    world.write("models/long.bin", &"0123456789abcde\n".repeat((16 << 20) / 16 + 1));
+    world.write("models/stray.bin", &"x".repeat((16 << 20) + 1));
+    let (long, stray, out) = (world.path("models/long.bin"), world.path("models/stray.bin"), world.path("long.dsse"));
+    world.run(&["attest", &long, "--task", &task, "--out", &out]).must(0, &["attested long.bin", "16777232 bytes", "stated in"]);
+    let stated = std::fs::read_to_string(&out).unwrap();
+    let (svg, prov) = (world.path("long.svg"), world.path("long.json"));
+    let told = world.run(&["trace", &long, "--svg", &svg, "--prov", &prov, "--intoto", &out]);
+    told.must(0, &["exact", "only its digest was looked up", "long.bin", "wrote"]);
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("for its digest alone"));
+    let subject = |envelope: &str| {
+        let envelope: Value = serde_json::from_str(envelope).unwrap();
+        let payload = BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&payload).unwrap()["subject"].clone()
+    };
+    assert_eq!(subject(&stated), subject(&std::fs::read_to_string(&out).unwrap()));
+    let trace = world.json(&["trace", &long]);
+    assert_eq!((&trace["class"], &trace["complete"]), (&json!("exact"), &json!(false)), "{trace}");
+    world.run(&["trace", &stray]).must(4, &["not found in this ledger", "only its digest was looked up"]);
+    let folder = world.run(&["trace", &world.path("models")]);
+    folder.must(0, &["long.bin", "stray.bin", "by its digest alone", "2 files: 1 exact, 1 not found"]);
 }
 
 #[test]

@@ -47,7 +47,9 @@ fn head(output: &Output, found: &Trace) {
             found.pruned
         ));
     }
-    if !found.complete {
+    if found.digest_only {
+        output.line(output.paint(Tone::Waiting, "  only its digest was looked up: it is too long to be searched for parts"));
+    } else if !found.complete {
         output.line(output.paint(Tone::Waiting, "  it holds more, packed or encoded, than was looked at"));
     }
 }
