@@ -145,3 +145,18 @@ async fn a_file_is_found_by_its_digest_alone() {
     assert_eq!((unknown.class, unknown.chains.len(), unknown.complete), (TraceClass::None, 0, false));
     assert!(world.engine.statement_of(None, &sha256(b"unknown")).is_err());
 }
+
+/// Two empty files are the same, which says nothing of either.
+#[tokio::test]
+async fn an_empty_file_is_never_found() {
+    let world = World::start().await;
+    let task = world.task(WORKER, None).await.id;
+    attest(&world, &world.alice, "model.bin", MODEL, task, &[b""]).await;
+    carry(&world, b"").await;
+    for trace in [world.engine.trace(b"").unwrap(), world.engine.trace_digest(&sha256(b"")).unwrap()] {
+        assert_eq!((trace.class, trace.chains.len(), trace.input_of.len()), (TraceClass::None, 0, 0));
+    }
+    let model = world.engine.trace(MODEL).unwrap();
+    assert_eq!((model.class, model.chains[0].upstream.len()), (TraceClass::Exact, 0));
+    assert!(world.engine.statement(None, b"").is_err());
+}

@@ -139,6 +139,9 @@ fn an_attested_file_is_traced_to_its_task() {
     assert_eq!(trace["chains"][0]["upstream"].as_array().unwrap().len(), 1, "the other model is none of it: {trace}");
     world.run(&["attest", &model, "--task", "task_00000000000000000000000001"]).must(4, &["not known"]);
     world.run(&["attest", &world.path("none"), "--task", &task]).must(2, &["cannot read"]);
+    world.write("empty", "");
+    world.run(&["attest", &world.path("empty"), "--task", &task]).must(2, &["`empty` is empty"]);
+    world.run(&["trace", &world.path("empty")]).must(4, &["not found in this ledger"]);
 }
 
 /// A file that has more than the API takes is looked up by its digest, which is said.
