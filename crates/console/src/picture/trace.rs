@@ -142,6 +142,9 @@ fn foot(trace: &Trace, height: usize) -> Markup {
 fn deed(chain: &Chain) -> String {
     match (&chain.decided, &chain.artifact) {
         (Some(decided), _) => format!("{} {}", decided.action, decided.resource),
+        (None, Some(artifact)) if !chain.missing.is_empty() => {
+            format!("artifact {}, with {} inputs that are not on record", artifact.name, chain.missing.len())
+        }
         (None, Some(artifact)) => format!("artifact {}", artifact.name),
         (None, None) => format!("entry {}", chain.entry),
     }

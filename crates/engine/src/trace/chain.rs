@@ -25,6 +25,7 @@ impl Engine {
             artifact: None,
             attested_by: None,
             upstream: Vec::new(),
+            missing: Vec::new(),
             proof: self.proof(row.seq)?,
             outcome: row.settled.map(|(_, outcome)| outcome),
             decided: Some(row.decided),
@@ -54,6 +55,7 @@ impl Engine {
             artifact: Some(artifact),
             attested_by: Some(by),
             upstream: Vec::new(),
+            missing: Vec::new(),
             proof: self.proof(seq)?,
         })
     }

@@ -49,7 +49,7 @@ pub(super) fn trace_digest(engine: &Engine, views: &Views, digest: &Digest) -> R
         let (class, side) = (TraceClass::Exact, side.to_owned());
         chain.found = Some(Found { class, score: 0.0, containment: 1.0, decoded: Vec::new(), side, at });
         if trace.chains.len() < MOST_UPSTREAM {
-            chain.upstream = upstream::of(engine, views, &chain)?;
+            upstream::fill(engine, views, &mut chain)?;
         }
         trace.class = class;
         trace.chains.push(chain);
@@ -130,7 +130,7 @@ fn chains(
         }
         chain.found = Some(found_as(one, &chain, &mut parts));
         if trace.chains.len() < MOST_UPSTREAM {
-            chain.upstream = upstream::of(engine, views, &chain)?;
+            upstream::fill(engine, views, &mut chain)?;
         }
         places.insert(one.document, trace.chains.len());
         trace.chains.push(chain);

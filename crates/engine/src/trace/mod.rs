@@ -180,9 +180,21 @@ pub struct Chain {
     /// The records whose outputs it was given, as far as they are found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<Chain>,
+    /// What the artifact was made from and is not on record before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
     /// That it is in the log; absent until the next checkpoint, which is at most a second away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<InclusionProof>,
+}
+
+/// An input that leads no further.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// SHA-256 of its bytes.
+    pub input: Digest,
+    /// Whether it is on record only behind what was made from it, so that it may not be where that came from.
+    pub later: bool,
 }
 
 /// A task on the way to the person.
@@ -235,7 +247,7 @@ impl Engine {
         let views = self.fresh_views()?;
         let row = views.record(id)?.ok_or_else(|| EngineError::not_found("record", id))?;
         let mut chain = self.chain(views, row)?;
-        chain.upstream = upstream::of(self, views, &chain)?;
+        upstream::fill(self, views, &mut chain)?;
         Ok(chain)
     }
 

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use marque_core::event::By;
 use marque_core::id::TaskId;
 use marque_engine::{
-    ActionRequest, ArtifactRequest, Attested, Caller, Chain, EngineError, Query, Trace, TraceClass, content, sha256,
+    ActionRequest, ArtifactRequest, Attested, Caller, Chain, EngineError, Missing, Query, Trace, TraceClass, content, sha256,
 };
 use serde_json::{Value, json};
 
@@ -159,4 +159,23 @@ async fn an_empty_file_is_never_found() {
     let model = world.engine.trace(MODEL).unwrap();
     assert_eq!((model.class, model.chains[0].upstream.len()), (TraceClass::Exact, 0));
     assert!(world.engine.statement(None, b"").is_err());
+}
+
+#[tokio::test]
+async fn inputs_that_are_not_on_record_are_told() {
+    let world = World::start().await;
+    let task = world.task(WORKER, None).await.id;
+    attest(&world, &world.alice, "train.csv", DATA, task, &[b"what it was copied from"]).await;
+    attest(&world, &world.alice, "model.bin", MODEL, task, &[DATA, OTHER, b"unknown", b"unknown"]).await;
+    attest(&world, &world.alice, "other.bin", OTHER, task, &[]).await;
+    let missing = |bytes: &[u8], later| Missing { input: sha256(bytes), later };
+    for trace in [world.engine.trace(MODEL).unwrap(), world.engine.trace_digest(&sha256(MODEL)).unwrap()] {
+        let chain = &trace.chains[0];
+        assert_eq!(names(&chain.upstream), ["train.csv"], "what was attested later is none of it");
+        assert_eq!(chain.missing, [missing(OTHER, true), missing(b"unknown", false)]);
+        assert_eq!(chain.upstream[0].missing, [missing(b"what it was copied from", false)]);
+    }
+    assert!(world.engine.trace(OTHER).unwrap().chains[0].missing.is_empty());
+    let told = serde_json::to_value(world.engine.trace(MODEL).unwrap()).unwrap();
+    assert_eq!(told["chains"][0]["missing"][1], json!({ "input": sha256(b"unknown"), "later": false }));
 }

@@ -137,6 +137,8 @@ fn an_attested_file_is_traced_to_its_task() {
     world.run(&["trace", &only, "--intoto", &out]).must(4, &["of what others were made from, nothing is stated"]);
     let trace = world.json(&["trace", &other]);
     assert_eq!(trace["chains"][0]["upstream"].as_array().unwrap().len(), 1, "the other model is none of it: {trace}");
+    let missing = trace["chains"][0]["missing"][0]["input"].as_str().unwrap();
+    world.run(&["trace", &other]).must(0, &["train.csv", &format!("made from {missing}  not on record")]);
     world.run(&["attest", &model, "--task", "task_00000000000000000000000001"]).must(4, &["not known"]);
     world.run(&["attest", &world.path("none"), "--task", &task]).must(2, &["cannot read"]);
     world.write("empty", "");

@@ -186,6 +186,15 @@ fn whole_chain(output: &Output, chain: &Chain, letter: Option<char>) {
         output.line("  made from");
         upstream(output, chain, 2);
     }
+    missing(output, chain, "  ");
+}
+
+/// The inputs that lead no further.
+fn missing(output: &Output, chain: &Chain, space: &str) {
+    for one in &chain.missing {
+        let standing = if one.later { "on record only after it" } else { "not on record" };
+        output.line(format!("{space}made from {}  {}", one.input, output.paint(Tone::Waiting, standing)));
+    }
 }
 
 /// Where in the record it was found, and what it was decoded by.
@@ -227,6 +236,7 @@ fn upstream(output: &Output, chain: &Chain, depth: usize) {
         }
         output.line(format!("{space}  {}", who(above)));
         upstream(output, above, depth + 1);
+        missing(output, above, &format!("{space}  "));
     }
 }
 
