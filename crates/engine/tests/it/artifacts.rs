@@ -9,7 +9,7 @@ use marque_engine::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{BOB, LEAD, WORKER, World, answered, call, person, spiffe};
+use crate::world::{ALICE, BOB, LEAD, WORKER, World, answered, call, person, spiffe};
 
 const DATA: &[u8] = b"rows of a table that some model is to be trained on, and nothing else";
 const MODEL: &[u8] = b"weights that came of it";
@@ -178,4 +178,37 @@ async fn inputs_that_are_not_on_record_are_told() {
     assert!(world.engine.trace(OTHER).unwrap().chains[0].missing.is_empty());
     let told = serde_json::to_value(world.engine.trace(MODEL).unwrap()).unwrap();
     assert_eq!(told["chains"][0]["missing"][1], json!({ "input": sha256(b"unknown"), "later": false }));
+}
+
+/// What is known of a file only by its attestation is a lineage too: the task, its person, and what it was made from.
+#[tokio::test]
+async fn the_lineage_of_an_attested_file_is_told() {
+    let world = World::start().await;
+    let task = world.task(WORKER, None).await.id;
+    let carried = carry(&world, DATA).await;
+    attest(&world, &world.alice, "other.bin", OTHER, task, &[]).await;
+    attest(&world, &world.bob, "model.bin", MODEL, task, &[DATA, OTHER, b"unknown"]).await;
+    let trace = world.engine.trace(MODEL).unwrap();
+    let record = trace.chains[0].upstream.iter().find(|chain| chain.entry == carried).unwrap().decided.as_ref().unwrap().record;
+    let prov = trace.prov(Some("found.bin"));
+    let (work, record) = (format!("log:work-{task}"), format!("log:{record}"));
+    let id = |bytes: &[u8]| sha256(bytes).to_string();
+    let all = |name: &str| prov[name].as_object().unwrap().values().cloned().collect::<Vec<Value>>();
+    let is = |link: &Value, key: &str, value: &str| link[key] == value;
+    for input in [DATA, OTHER, b"unknown"] {
+        let input = id(input);
+        let used = |link: &Value| is(link, "prov:activity", &work) && is(link, "prov:entity", &input);
+        assert!(all("used").iter().any(used), "{prov}");
+        let derived = |link: &Value| is(link, "prov:generatedEntity", &id(MODEL)) && is(link, "prov:usedEntity", &input);
+        assert!(all("wasDerivedFrom").iter().any(derived), "{prov}");
+    }
+    for (bytes, activity) in [(MODEL, &work), (OTHER, &work), (DATA, &record)] {
+        let made = |link: &Value| is(link, "prov:entity", &id(bytes)) && is(link, "prov:activity", activity);
+        assert!(all("wasGeneratedBy").iter().any(made), "{prov}");
+    }
+    assert_eq!(prov["entity"][id(OTHER)]["prov:label"], "other.bin");
+    assert_eq!(prov["entity"][id(MODEL)]["prov:label"], "found.bin", "what whoever traced it calls it");
+    let person = format!("user:{ALICE}");
+    assert!(all("actedOnBehalfOf").iter().any(|link| is(link, "prov:responsible", &person) && is(link, "prov:activity", &work)));
+    assert_eq!(prov["activity"].as_object().unwrap().len(), 2, "{prov}");
 }
