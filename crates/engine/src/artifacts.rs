@@ -10,6 +10,7 @@ use marque_core::spiffe::SpiffeId;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
+use crate::digest::sha256;
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
 
@@ -21,7 +22,7 @@ pub struct ArtifactRequest {
     pub name: String,
     /// SHA-256 of its bytes.
     pub content: Digest,
-    /// Its length in bytes.
+    /// Its length in bytes; an empty file is refused.
     pub bytes: u64,
     /// The task that made it, ended or not.
     pub task: TaskId,
@@ -77,6 +78,10 @@ impl Engine {
 fn check(request: &ArtifactRequest) -> Result<()> {
     if request.name.is_empty() || request.name.len() > MAX_NAME || request.name.chars().any(char::is_control) {
         return Err(EngineError::Invalid(format!("a file's name has 1 to {MAX_NAME} bytes and no control characters")));
+    }
+    if request.bytes == 0 || request.content == sha256(b"") {
+        let name = &request.name;
+        return Err(EngineError::Invalid(format!("`{name}` is empty, as any empty file is: it would be found in all of them")));
     }
     if request.inputs.len() > MAX_INPUTS {
         return Err(EngineError::Invalid(format!("an artifact has at most {MAX_INPUTS} inputs: attest what lies in between")));

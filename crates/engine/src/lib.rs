@@ -72,7 +72,7 @@ pub use secrets::InjectedSecret;
 pub use serving::{Holding, Identified, NodeSight, NodeSync};
 pub use svids::HeldX509;
 pub use tasks::TaskRequest;
-pub use trace::{Chain, Found, FoundReceipt, Hint, InclusionProof, Trace, TraceClass, TraceSpan, TraceStep};
+pub use trace::{Chain, Found, FoundReceipt, Hint, InclusionProof, Missing, Trace, TraceClass, TraceSpan, TraceStep};
 pub use witness::{
     Anchor, Keeper, Keeping, Kept, RootLog, Witness, WitnessAnswer, WitnessChange, WitnessReply, WitnessRequest, WitnessStatus,
     Witnesses,

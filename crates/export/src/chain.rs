@@ -1,6 +1,7 @@
 //! What a trace found, in plain values: whoever traces fills them in, and [`crate::prov`] and [`crate::intoto`] write them.
 
 use marque_core::decision::Effect;
+use marque_core::event::By;
 use marque_core::id::{ElevationId, InstanceId, RecordId, TaskId};
 use marque_core::resource::{Action, ResourceId};
 use marque_core::spiffe::SpiffeId;
@@ -14,6 +15,8 @@ pub struct Lineage {
     pub file: File,
     /// The actions: those whose outputs it holds, and those upstream of them.
     pub steps: Vec<Step>,
+    /// The files that somebody vouched for: those that it is or holds, and those upstream.
+    pub made: Vec<Made>,
 }
 
 /// A file.
@@ -54,6 +57,31 @@ pub struct Step {
     pub inputs: Vec<Input>,
 }
 
+/// A file that a task made from others, on somebody's word.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The file.
+    pub file: File,
+    /// The task that made it.
+    pub task: TaskId,
+    /// The identity that acted in it.
+    pub identity: SpiffeId,
+    /// Which copy of it, where that is known.
+    pub instance: Option<InstanceId>,
+    /// That task, then each that it hangs from; the last was started by a person.
+    pub tasks: Vec<TaskStep>,
+    /// When it was vouched for.
+    pub attested: Timestamp,
+    /// Who did.
+    pub attested_by: Option<By>,
+    /// The index of the entry in the log.
+    pub index: u64,
+    /// What it was made from.
+    pub inputs: Vec<Committed>,
+    /// Where the traced file has it.
+    pub outputs: Vec<Output>,
+}
+
 /// A task on the way to the person.
 #[derive(Clone, Debug)]
 pub struct TaskStep {
@@ -69,7 +97,7 @@ pub struct TaskStep {
     pub elevation: Option<ElevationId>,
 }
 
-/// A text that an action carried.
+/// A text that an action carried, or a file that was made.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// SHA-256 of its bytes.

@@ -1,16 +1,18 @@
 //! Lineage as W3C PROV: the PROV-JSON serialisation (W3C member submission of 24 April 2013) of PROV-DM.
 //!
 //! A file and the texts in it are entities, actions are activities, copies of identities, identities and people are agents,
-//! tasks are plans. `actedOnBehalfOf` leads from the copy to its identity and along the tasks to the person.
+//! tasks are plans. Of an attested file the work in its task is an activity too, under a name of its own: a plan is an entity,
+//! which no activity can be. `actedOnBehalfOf` leads from the copy to its identity and along the tasks to the person.
 
 use std::collections::BTreeMap;
 
+use marque_core::id::InstanceId;
 use marque_core::spiffe::SpiffeId;
 use marque_core::{Committed, PersonId};
 use serde_json::{Map, Value, json};
 
 use crate::Source;
-use crate::chain::{Input, Lineage, Output, Step, TaskStep};
+use crate::chain::{Input, Lineage, Made, Output, Step, TaskStep};
 use crate::facts::rfc3339;
 use crate::object::Put;
 
@@ -26,6 +28,9 @@ pub fn document(source: &Source<'_>, lineage: &Lineage) -> Value {
     }
     for step in &lineage.steps {
         document.step(&file, step);
+    }
+    for made in &lineage.made {
+        document.made(&file, made);
     }
     document.finish()
 }
@@ -58,16 +63,55 @@ impl Document {
 
     fn step(&mut self, file: &str, step: &Step) {
         let activity = self.activity(step);
-        let agent = self.agents(step, &activity);
-        let mut association = json!({ "prov:activity": activity, "prov:agent": agent });
-        if let Some(own) = step.tasks.first() {
-            association.put("prov:plan", json!(self.plan(own)));
-        }
-        self.relate("wasAssociatedWith", association);
+        let agent = self.agents(Some(step.instance), &step.identity, &step.tasks, &activity);
+        self.associated(&activity, &agent, step.tasks.first());
         let inputs: Vec<String> = step.inputs.iter().filter_map(|input| self.input(&activity, input)).collect();
         for output in &step.outputs {
             self.output(file, step, &activity, &agent, output, &inputs);
         }
+    }
+
+    /// A file that was made in a task, and what from.
+    fn made(&mut self, file: &str, made: &Made) {
+        let activity = format!("log:work-{}", made.task);
+        let mut work = json!({ "prov:type": name("marque:Work"), "marque:task": made.task });
+        if let Some(own) = made.tasks.first() {
+            work.put("marque:purpose", json!(own.purpose));
+        }
+        self.put("activity", &activity, work);
+        let agent = self.agents(made.instance, &made.identity, &made.tasks, &activity);
+        self.associated(&activity, &agent, made.tasks.first());
+        let entity = self.entity(&made.file.digest, json!({ "prov:type": name("marque:File") }));
+        if let Some(label) = &made.file.name {
+            self.describe("entity", &entity, "prov:label", json!(label));
+        }
+        let index = json!({ "$": made.index.to_string(), "type": "xsd:unsignedLong" });
+        let mut generated = json!({ "prov:entity": entity, "prov:activity": activity, "marque:index": index });
+        // When it was made nobody said, only when somebody vouched for it.
+        if let Some(attested) = rfc3339(made.attested) {
+            generated.put("marque:attested", json!(attested));
+        }
+        if let Some(by) = &made.attested_by {
+            generated.put("marque:attestedBy", json!(by));
+        }
+        self.relate("wasGeneratedBy", generated);
+        self.relate("wasAttributedTo", json!({ "prov:entity": entity, "prov:agent": agent }));
+        for input in &made.inputs {
+            let input = self.entity(input, json!({}));
+            self.relate("used", json!({ "prov:activity": activity, "prov:entity": input }));
+            self.derived(&entity, &input, &activity);
+        }
+        for output in &made.outputs {
+            self.part(file, &entity, output);
+        }
+    }
+
+    fn associated(&mut self, activity: &str, agent: &str, own: Option<&TaskStep>) {
+        let mut association = json!({ "prov:activity": activity, "prov:agent": agent });
+        if let Some(own) = own {
+            association.put("prov:plan", json!(self.plan(own)));
+        }
+        self.relate("wasAssociatedWith", association);
     }
 
     fn activity(&mut self, step: &Step) -> String {
@@ -89,26 +133,30 @@ impl Document {
         id
     }
 
-    /// The chain of responsibility from the running copy to the person who asked; the copy's identifier.
-    fn agents(&mut self, step: &Step, activity: &str) -> String {
-        let copy = format!("log:{}", step.instance);
-        self.put("agent", &copy, json!({ "prov:type": name("prov:SoftwareAgent") }));
-        let mut delegate = self.identity(&step.identity);
-        self.delegated(activity, &copy, &delegate);
-        for task in &step.tasks {
+    /// The chain of responsibility to the person who asked, from the running copy, or where none is known from its identity;
+    /// the identifier of whichever it is.
+    fn agents(&mut self, copy: Option<InstanceId>, identity: &SpiffeId, tasks: &[TaskStep], activity: &str) -> String {
+        let mut delegate = self.identity(identity);
+        let mut first = delegate.clone();
+        if let Some(copy) = copy {
+            first = format!("log:{copy}");
+            self.put("agent", &first, json!({ "prov:type": name("prov:SoftwareAgent") }));
+            self.delegated(activity, &first, &delegate);
+        }
+        for task in tasks {
             let actor = self.identity(&task.actor);
             self.delegated(activity, &delegate, &actor);
             self.plan(task);
             delegate = actor;
         }
         // An approved task is for its approver; those it hangs from are for whoever asked.
-        let mut people: Vec<&PersonId> = step.tasks.iter().map(|task| &task.principal).collect();
+        let mut people: Vec<&PersonId> = tasks.iter().map(|task| &task.principal).collect();
         people.dedup();
         for who in people {
             let who = self.person(who);
             self.delegated(activity, &delegate, &who);
         }
-        copy
+        first
     }
 
     fn identity(&mut self, identity: &SpiffeId) -> String {
@@ -159,10 +207,21 @@ impl Document {
         }
         self.relate("wasGeneratedBy", made);
         self.relate("wasAttributedTo", json!({ "prov:entity": entity, "prov:agent": agent }));
-        for input in inputs.iter().filter(|input| **input != entity) {
+        for input in inputs {
+            self.derived(&entity, input, activity);
+        }
+        self.part(file, &entity, output);
+    }
+
+    fn derived(&mut self, entity: &str, input: &str, activity: &str) {
+        if entity != input {
             let link = json!({ "prov:generatedEntity": entity, "prov:usedEntity": input, "prov:activity": activity });
             self.relate("wasDerivedFrom", link);
         }
+    }
+
+    /// Which lines of the traced file hold it, unless it is that file.
+    fn part(&mut self, file: &str, entity: &str, output: &Output) {
         if let Some(lines) = output.lines.filter(|_| entity != file) {
             let mut link = json!({
                 "prov:generatedEntity": file,

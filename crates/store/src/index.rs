@@ -111,11 +111,15 @@ impl Index {
                 }
                 content.prints.as_slice().iter().for_each(|print| runs.add(self.vault.print_key(*print), seq));
             });
-            artifact(event, &mut |digest| {
-                if let Some(digest) = digest.digest() {
+            if let Body::ArtifactAttested { artifact } = &event.what {
+                if let Some(digest) = artifact.content.digest() {
                     runs.add(self.vault.index_key(&digest), seq);
                 }
-            });
+                // What a file was made from is not the file.
+                for input in artifact.inputs.iter().filter_map(Committed::digest) {
+                    runs.add(self.vault.input_key(&input), seq);
+                }
+            }
         }
         runs.advance(covers)
     }
@@ -149,9 +153,14 @@ impl Index {
         self.reader.snapshot().stats()
     }
 
-    /// The entries that carry exactly the bytes of this digest, the newest first.
+    /// The entries that carry exactly the bytes of this digest, or are of a file with them, the newest first.
     pub fn with_digest(&self, digest: &Digest, most: usize) -> Result<Vec<u64>> {
         self.one(self.vault.index_key(digest), most)
+    }
+
+    /// The entries of files that were made from the file of this digest, the newest first.
+    pub fn with_input(&self, digest: &Digest, most: usize) -> Result<Vec<u64>> {
+        self.one(self.vault.input_key(digest), most)
     }
 
     /// The entries that carry a text whose normalised form has this digest, the newest first.
@@ -300,11 +309,13 @@ pub fn terms(event: &Event, each: &mut dyn FnMut(Field, &str)) {
     }
 }
 
-/// Whether an event carries exactly the bytes of this digest, or is of a file with them.
-pub fn carries(event: &Event, digest: &Digest) -> bool {
+/// Whether an event carries exactly the bytes of this digest, is of a file with them, or of one that was made from such a file.
+pub fn names(event: &Event, digest: &Digest) -> bool {
     let mut found = false;
     contents(event, &mut |content| found |= content.exact == *digest);
-    artifact(event, &mut |file| found |= *file == *digest);
+    if let Body::ArtifactAttested { artifact } = &event.what {
+        found |= artifact.content == *digest || artifact.inputs.iter().any(|input| *input == *digest);
+    }
     found
 }
 
@@ -325,12 +336,6 @@ fn contents(event: &Event, each: &mut dyn FnMut(&Content)) {
         Body::Decided(decided) => decided.contents.iter().for_each(each),
         Body::Settled { outcome, .. } => outcome.contents.iter().for_each(each),
         _ => {}
-    }
-}
-
-fn artifact(event: &Event, each: &mut dyn FnMut(&Committed)) {
-    if let Body::ArtifactAttested { artifact } = &event.what {
-        [&artifact.content].into_iter().chain(&artifact.inputs).for_each(each);
     }
 }
 

@@ -106,11 +106,15 @@ pub fn parquet(log: &Log<'_>) -> Result<Heard> {
     read(log, &["parquet"], "parquet")
 }
 
-/// The lineage of the demo's report, with the `prov` package.
+/// The lineage of the demo's report, and of a file that is known only as attested, with the `prov` package.
 pub fn prov(log: &Log<'_>) -> Result<Heard> {
     let document = log.beside("prov");
     log.site.marque(&["trace", &report(log)?, "--prov", &document], "")?;
-    hear(reader()?.args(["prov", &document]))
+    let written = hear(reader()?.args(["prov", &document]))?;
+    let made = made(log, &[])?;
+    log.site.marque(&["trace", &made, "--prov", &document], "")?;
+    let attested = hear(reader()?.args(["prov", &document]))?;
+    Ok(Heard::by(written.version, json!({ "report": written.seen, "attested": attested.seen })))
 }
 
 /// What is stated of the demo's report, and of a file that was made from it: `securesystemslib` and `in-toto-attestation`.
@@ -119,13 +123,19 @@ pub fn statements(log: &Log<'_>) -> Result<Heard> {
     log.site.marque(&["trace", &report, "--intoto", &envelope], "")?;
     let action = stated(log, &envelope, &report, "https://marque.dev/attestation/action/v1")?;
 
-    let made = log.beside("made");
+    let made = made(log, &["--out", &envelope])?;
+    let provenance = stated(log, &envelope, &made, "https://slsa.dev/provenance/v1")?;
+    Ok(Heard::by(action.version, json!({ "action": action.seen, "provenance": provenance.seen })))
+}
+
+/// A file that was made from the demo's report, attested.
+fn made(log: &Log<'_>, more: &[&str]) -> Result<String> {
+    let (report, made) = (report(log)?, log.beside("made"));
     std::fs::write(&made, "what somebody made of the report")?;
     let records = log.site.marque(&["records", "--limit", "1"], "")?;
     let task = records.pointer("/0/task").and_then(Value::as_str).ok_or_else(|| Fault::new("the demo left no record"))?;
-    log.site.marque(&["attest", &made, "--task", task, "--input", &report, "--out", &envelope], "")?;
-    let provenance = stated(log, &envelope, &made, "https://slsa.dev/provenance/v1")?;
-    Ok(Heard::by(action.version, json!({ "action": action.seen, "provenance": provenance.seen })))
+    log.site.marque(&[&["attest", &made, "--task", task, "--input", &report][..], more].concat(), "")?;
+    Ok(made)
 }
 
 fn stated(log: &Log<'_>, envelope: &str, file: &str, predicate: &str) -> Result<Heard> {

@@ -13,22 +13,19 @@ use super::{Context, encoded};
 use crate::args::AttestArgs;
 use crate::client::Client;
 use crate::failure::{Failure, Result};
-use crate::files::{self, read, unreadable};
+use crate::files::{self, unreadable};
 use crate::output::Tone;
 
 pub async fn attest(context: &Context<'_>, args: &AttestArgs) -> Result<()> {
     let task: TaskId = args.task.parse().map_err(|e| Failure::input(format!("--task: {e}")))?;
     let name = args.file.file_name().ok_or_else(|| Failure::input(format!("`{}` names no file", args.file.display())))?;
     let (content, bytes) = digest(&args.file)?;
-    if args.out.is_some() && bytes > MOST {
-        return Err(Failure::input(format!("a statement is made of a file of at most {MOST} bytes: leave --out away")));
-    }
     let inputs = args.input.iter().map(|file| digest(file).map(|(digest, _)| digest)).collect::<Result<_>>()?;
     let request = ArtifactRequest { name: name.to_string_lossy().into_owned(), content, bytes, task, inputs };
     let mut client = context.client().await?;
     let attested: Attested = client.post("/v1/artifacts", &request).await?;
     if let Some(out) = &args.out {
-        state(&mut client, args, &attested, out).await?;
+        state(&mut client, &attested, content, out).await?;
     }
     let output = context.output;
     output.show(&attested, || {
@@ -44,22 +41,24 @@ pub async fn attest(context: &Context<'_>, args: &AttestArgs) -> Result<()> {
 }
 
 /// Writes the statement, one JSON object in a line.
-async fn state(client: &mut Client, args: &AttestArgs, attested: &Attested, out: &Path) -> Result<()> {
+async fn state(client: &mut Client, attested: &Attested, content: Digest, out: &Path) -> Result<()> {
     // With a receipt there is a checkpoint over the entry, and the statement has its proof.
     let _: Receipt = client.get(&format!("/v1/receipts/{}", attested.entry)).await?;
-    let file = read(&args.file)?;
-    let path = format!("/v1/trace/statement?name={}", encoded(&attested.artifact.name));
-    let envelope: Value = client.send(Method::POST, &path, "application/octet-stream", file.into()).await?;
+    let envelope = stated(client, Some(&attested.artifact.name), content).await?;
     std::fs::write(out, format!("{envelope}\n")).map_err(|e| Failure::failed(format!("cannot write `{}`: {e}", out.display())))
+}
+
+/// The statement of the file of this digest, which need not be sent.
+pub(super) async fn stated(client: &mut Client, name: Option<&str>, digest: Digest) -> Result<Value> {
+    let name = name.map_or(String::new(), |name| format!("name={}&", encoded(name)));
+    let path = format!("/v1/trace/statement?{name}digest={}", encoded(&digest.to_string()));
+    client.send(Method::POST, &path, "application/octet-stream", Vec::<u8>::new().into()).await
 }
 
 /// SHA-256 of a file of any length, and its length.
 fn digest(file: &Path) -> Result<(Digest, u64)> {
     File::open(file).and_then(files::digest).map_err(|e| unreadable(file, &e))
 }
-
-/// The longest body that the API takes.
-const MOST: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -132,8 +132,9 @@ fn foot(trace: &Trace, height: usize) -> Markup {
             text class="faint" x=(CARD_X) y=(height - 40) font-size="11" { "and " (more) " more" }
         }
         text class="faint" x=(MARGIN) y=(height - 14) font-size="11" {
-            (trace.covers) " entries searched; checkpoint of " (origin) " at size " (size)
+            (trace.covers) " entries searched" @if trace.digest_only { " for its digest alone" } "; checkpoint of " (origin) " at size " (size)
             @if !trace.hints.is_empty() { "; " (trace.hints.len()) " more resemble it, which is no attribution" }
+            @if !trace.input_of.is_empty() { "; an input of " (trace.input_of.len()) " attested" }
         }
     }
 }
@@ -141,6 +142,9 @@ fn foot(trace: &Trace, height: usize) -> Markup {
 fn deed(chain: &Chain) -> String {
     match (&chain.decided, &chain.artifact) {
         (Some(decided), _) => format!("{} {}", decided.action, decided.resource),
+        (None, Some(artifact)) if !chain.missing.is_empty() => {
+            format!("artifact {}, with {} inputs that are not on record", artifact.name, chain.missing.len())
+        }
         (None, Some(artifact)) => format!("artifact {}", artifact.name),
         (None, None) => format!("entry {}", chain.entry),
     }
@@ -239,10 +243,12 @@ mod tests {
             covers: 52,
             pruned: 0,
             complete: true,
+            digest_only: false,
             chains: Vec::new(),
             spans: Vec::new(),
             hints: Vec::new(),
             receipts: Vec::new(),
+            input_of: Vec::new(),
             checkpoint: "example.org/marque/log\n52\nAAAA\n".into(),
         }
     }

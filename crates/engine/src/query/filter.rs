@@ -6,7 +6,7 @@ use marque_core::event::{Body, Event};
 use marque_core::id::TaskId;
 use marque_core::time::Timestamp;
 use marque_core::{Digest, PersonId};
-use marque_store::index::{Field, Term, carries, terms};
+use marque_store::index::{Field, Term, names, terms};
 use marque_store::vault::Vault;
 use marque_store::views::Views;
 
@@ -95,9 +95,9 @@ impl Filter {
         missing.is_empty()
     }
 
-    /// Whether an event carries the digest that is asked for, if one is.
+    /// Whether an event carries the digest that is asked for, if one is, or names it as a file or an input.
     pub(super) fn carried_by(&self, event: &Event) -> bool {
-        self.digest.is_none_or(|digest| carries(event, &digest))
+        self.digest.is_none_or(|digest| names(event, &digest))
     }
 
     /// Takes note of a task that begins below the one that is asked for.

@@ -238,14 +238,16 @@ struct Candidates<'a> {
     filter: &'a Filter,
     order: Order,
     left: Range<u64>,
-    /// The entries that carry the digest, where one was asked for.
+    /// The entries that carry the digest or name it, where one was asked for.
     carriers: Option<Vec<u64>>,
 }
 
 impl<'a> Candidates<'a> {
     fn new(views: &Views, filter: &'a Filter, range: Range<u64>, order: Order) -> Result<Self> {
-        let carriers = filter.digest.map(|digest| views.index().with_digest(&digest, usize::MAX)).transpose()?;
-        Ok(Self { filter, order, left: range, carriers })
+        let Some(digest) = filter.digest else { return Ok(Self { filter, order, left: range, carriers: None }) };
+        let mut carriers = views.index().with_digest(&digest, usize::MAX)?;
+        carriers.extend(views.index().with_input(&digest, usize::MAX)?);
+        Ok(Self { filter, order, left: range, carriers: Some(carriers) })
     }
 
     /// More of them, in order; nothing when the range has been gone through.
@@ -264,6 +266,7 @@ impl<'a> Candidates<'a> {
             views.index().find(&self.filter.terms(), cut.start, cut.end, usize::MAX)?
         };
         seqs.sort_unstable();
+        seqs.dedup();
         if self.order == Order::Desc {
             seqs.reverse();
         }

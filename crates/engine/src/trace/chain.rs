@@ -1,7 +1,7 @@
 //! What a record or an artifact hangs from, and the proof that it is in the log.
 
 use marque_core::artifact::Artifact;
-use marque_core::event::{Body, Event};
+use marque_core::event::{Body, By, Event};
 use marque_core::id::TaskId;
 use marque_core::time::Timestamp;
 use marque_ledger::{Verifier, leaf_hash, verify_inclusion};
@@ -23,7 +23,9 @@ impl Engine {
             instance: views.instance(row.decided.instance)?,
             tasks: tasks(views, row.decided.task)?,
             artifact: None,
+            attested_by: None,
             upstream: Vec::new(),
+            missing: Vec::new(),
             proof: self.proof(row.seq)?,
             outcome: row.settled.map(|(_, outcome)| outcome),
             decided: Some(row.decided),
@@ -32,15 +34,15 @@ impl Engine {
 
     /// The chain of the record or artifact that an entry is of; nothing where it is of neither.
     pub(super) fn chain_at(&self, views: &Views, seq: u64) -> Result<Option<Chain>> {
-        let Some(Event { ts, what, .. }) = views.entry(seq)?.map(|o| o.event) else { return Ok(None) };
+        let Some(Event { ts, by, what, .. }) = views.entry(seq)?.map(|o| o.event) else { return Ok(None) };
         match what {
             Body::Decided(_) | Body::Settled { .. } => views.record_with(seq)?.map(|row| self.chain(views, row)).transpose(),
-            Body::ArtifactAttested { artifact } => self.artifact_chain(views, seq, ts, artifact).map(Some),
+            Body::ArtifactAttested { artifact } => self.artifact_chain(views, seq, ts, by, artifact).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn artifact_chain(&self, views: &Views, seq: u64, at: Timestamp, artifact: Artifact) -> Result<Chain> {
+    fn artifact_chain(&self, views: &Views, seq: u64, at: Timestamp, by: By, artifact: Artifact) -> Result<Chain> {
         Ok(Chain {
             entry: seq,
             at,
@@ -51,7 +53,9 @@ impl Engine {
             instance: artifact.instance.map(|id| views.instance(id)).transpose()?.flatten(),
             tasks: tasks(views, artifact.task)?,
             artifact: Some(artifact),
+            attested_by: Some(by),
             upstream: Vec::new(),
+            missing: Vec::new(),
             proof: self.proof(seq)?,
         })
     }

@@ -9,33 +9,17 @@ use marque_store::index::{Field, Term};
 use marque_store::views::Views;
 use marque_trace::{Attribution, COMMON, Decoded, Index, Limits, Match, Posting, attribute, receipts, variants};
 
-use super::parts::Parts;
+use super::parts::{Parts, with_digest};
 use super::{Chain, Found, FoundReceipt, Hint, Trace, TraceClass, TraceSpan, upstream};
 use crate::digest::sha256;
 use crate::error::{EngineError, Result};
 use crate::open::Engine;
 
 pub(super) fn trace(engine: &Engine, views: &Views, bytes: &[u8]) -> Result<Trace> {
-    let covers = views.index().covers();
+    let mut trace = nothing_yet(engine, views, sha256(bytes))?;
     let Decoded { variants, complete } = variants(bytes, &Limits::default());
-    let found = attribute(&variants, MOST_PRINTS, &mut Ledger { views, works: HashMap::new() })?;
-    // One lock, let go before anything else asks for it.
-    let (pruned, checkpoint) = {
-        let tiles = engine.tiles();
-        (tiles.pruned(), tiles.checkpoint()?)
-    };
-    let mut trace = Trace {
-        digest: sha256(bytes),
-        class: found.class.into(),
-        covers,
-        pruned,
-        complete,
-        chains: Vec::new(),
-        spans: Vec::new(),
-        hints: Vec::new(),
-        receipts: Vec::new(),
-        checkpoint,
-    };
+    let found = attribute(&variants, MOST_PRINTS, &mut Ledger::new(views))?;
+    (trace.class, trace.complete) = (TraceClass::from(found.class), complete);
     let places = chains(engine, views, &found, &variants, &mut trace)?;
     trace.spans = spans(&found, &places);
     for variant in variants.iter().filter(|v| v.is_text()) {
@@ -47,6 +31,74 @@ pub(super) fn trace(engine: &Engine, views: &Views, bytes: &[u8]) -> Result<Trac
         }
     }
     Ok(trace)
+}
+
+/// The first step of the ladder alone: the same bytes.
+pub(super) fn trace_digest(engine: &Engine, views: &Views, digest: &Digest) -> Result<Trace> {
+    let mut trace = nothing_yet(engine, views, *digest)?;
+    (trace.complete, trace.digest_only) = (false, true);
+    let mut same = Ledger::new(views).own(digest, MOST)?;
+    same.sort_unstable();
+    for seq in same {
+        let Some(mut chain) = engine.chain_at(views, seq)? else { continue };
+        if trace.chains.iter().any(|known| known.entry == chain.entry) {
+            continue;
+        }
+        let side = side(seq, &chain);
+        let at = with_digest(&chain, side, digest);
+        let (class, side) = (TraceClass::Exact, side.to_owned());
+        chain.found = Some(Found { class, score: 0.0, containment: 1.0, decoded: Vec::new(), side, at });
+        if trace.chains.len() < MOST_UPSTREAM {
+            upstream::fill(engine, views, &mut chain)?;
+        }
+        trace.class = class;
+        trace.chains.push(chain);
+    }
+    Ok(trace)
+}
+
+/// The answer before anything is looked for but what was made from the file.
+fn nothing_yet(engine: &Engine, views: &Views, digest: Digest) -> Result<Trace> {
+    let covers = views.index().covers();
+    // One lock, let go before anything else asks for it.
+    let (pruned, checkpoint) = {
+        let tiles = engine.tiles();
+        (tiles.pruned(), tiles.checkpoint()?)
+    };
+    Ok(Trace {
+        digest,
+        class: TraceClass::None,
+        covers,
+        pruned,
+        complete: true,
+        digest_only: false,
+        chains: Vec::new(),
+        spans: Vec::new(),
+        hints: Vec::new(),
+        receipts: Vec::new(),
+        input_of: input_of(engine, views, &digest)?,
+        checkpoint,
+    })
+}
+
+/// The attested files that were made from the file of this digest.
+fn input_of(engine: &Engine, views: &Views, digest: &Digest) -> Result<Vec<Chain>> {
+    let mut made = Vec::new();
+    if is_of_nothing(digest) {
+        return Ok(made);
+    }
+    for seq in views.index().with_input(digest, MOST)? {
+        let Some(chain) = engine.chain_at(views, seq)? else { continue };
+        if chain.artifact.iter().flat_map(|artifact| &artifact.inputs).any(|input| *input == *digest) {
+            made.push(chain);
+        }
+    }
+    Ok(made)
+}
+
+/// Whether it is the digest of no bytes, which all empty files have: that two of them are the same says nothing.
+pub(super) fn is_of_nothing(digest: &Digest) -> bool {
+    *digest == sha256(&[])
 }
 
 /// The chains of the attributions, and which of them each document is.
@@ -78,7 +130,7 @@ fn chains(
         }
         chain.found = Some(found_as(one, &chain, &mut parts));
         if trace.chains.len() < MOST_UPSTREAM {
-            chain.upstream = upstream::of(engine, views, &chain)?;
+            upstream::fill(engine, views, &mut chain)?;
         }
         places.insert(one.document, trace.chains.len());
         trace.chains.push(chain);
@@ -87,11 +139,7 @@ fn chains(
 }
 
 fn found_as(one: &Match, chain: &Chain, parts: &mut Parts<'_>) -> Found {
-    let side = match (&chain.artifact, one.document == chain.entry) {
-        (Some(_), _) => "artifact",
-        (None, true) => "request",
-        (None, false) => "response",
-    };
+    let side = side(one.document, chain);
     Found {
         class: one.class.into(),
         score: one.score,
@@ -99,6 +147,15 @@ fn found_as(one: &Match, chain: &Chain, parts: &mut Parts<'_>) -> Found {
         decoded: parts.steps(one),
         side: side.to_owned(),
         at: parts.at(one, chain, side),
+    }
+}
+
+/// Which side of what it carries an entry is of.
+fn side(entry: u64, chain: &Chain) -> &'static str {
+    match (&chain.artifact, entry == chain.entry) {
+        (Some(_), _) => "artifact",
+        (None, true) => "request",
+        (None, false) => "response",
     }
 }
 
@@ -127,7 +184,34 @@ pub(super) struct Ledger<'a> {
     pub works: HashMap<u64, String>,
 }
 
-impl Ledger<'_> {
+impl<'a> Ledger<'a> {
+    pub(super) fn new(views: &'a Views) -> Self {
+        Self { views, works: HashMap::new() }
+    }
+
+    /// The newest entries that carry exactly these bytes, or are of a file with them.
+    pub(super) fn same(&self, digest: &Digest, most: usize) -> Result<Vec<u64>> {
+        if is_of_nothing(digest) {
+            return Ok(Vec::new());
+        }
+        Ok(self.views.index().with_digest(digest, most)?)
+    }
+
+    /// The same, of files only those whose own bytes they are by their entry, whatever the index says.
+    fn own(&self, digest: &Digest, most: usize) -> Result<Vec<u64>> {
+        let mut own = self.same(digest, most)?;
+        let mut others = Vec::new();
+        for seq in &own {
+            if let Some(Body::ArtifactAttested { artifact }) = self.views.entry(*seq)?.map(|o| o.event.what)
+                && artifact.content != *digest
+            {
+                others.push(*seq);
+            }
+        }
+        own.retain(|seq| !others.contains(seq));
+        Ok(own)
+    }
+
     fn work(&mut self, seq: u64) -> Result<String> {
         if let Some(work) = self.works.get(&seq) {
             return Ok(work.clone());
@@ -158,7 +242,7 @@ impl Index for Ledger<'_> {
     type Error = EngineError;
 
     fn exact(&mut self, digest: &[u8; 32]) -> Result<Vec<u64>> {
-        Ok(self.views.index().with_digest(&Digest::from_bytes(*digest), MOST)?)
+        self.own(&Digest::from_bytes(*digest), MOST)
     }
 
     fn normalised(&mut self, digest: &[u8; 32]) -> Result<Vec<u64>> {

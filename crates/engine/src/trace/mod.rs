@@ -14,6 +14,7 @@ mod upstream;
 
 use marque_core::artifact::Artifact;
 use marque_core::attestation::Instance;
+use marque_core::event::By;
 use marque_core::id::{ElevationId, RecordId, TaskId};
 use marque_core::lease::Lease;
 use marque_core::record::Outcome;
@@ -67,8 +68,12 @@ pub struct Trace {
     /// The contents of the entries below were let go: what only they carried is not found.
     #[serde(default)]
     pub pruned: u64,
-    /// Whether everything that the bytes may hold was looked at; not where they decode to more than the bounds allow.
+    /// Whether everything that the bytes may hold was looked at; not where they decode to more than the bounds allow, or
+    /// where only their digest was given.
     pub complete: bool,
+    /// Whether only the digest was looked up: parts and what is encoded are not found then.
+    #[serde(default)]
+    pub digest_only: bool,
     /// Where it came from, the best first; attributions only.
     pub chains: Vec<Chain>,
     /// Which part came from which chain.
@@ -80,6 +85,10 @@ pub struct Trace {
     /// Receipts that it carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receipts: Vec<FoundReceipt>,
+    /// The attested files that it is an input of, the newest first. This says what was made from it, and nothing of where it
+    /// came from: it is no attribution.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_of: Vec<Chain>,
     /// The log's newest checkpoint, as signed: it names what an answer covers, above all that something was not found.
     #[serde(default)]
     pub checkpoint: String,
@@ -159,6 +168,9 @@ pub struct Chain {
     /// The artifact, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
+    /// On whose word the artifact was made like that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested_by: Option<By>,
     /// The credential.
     pub lease: Option<Lease>,
     /// The running copy, with what was observed of it.
@@ -168,9 +180,21 @@ pub struct Chain {
     /// The records whose outputs it was given, as far as they are found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<Chain>,
+    /// What the artifact was made from and is not on record before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
     /// That it is in the log; absent until the next checkpoint, which is at most a second away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<InclusionProof>,
+}
+
+/// An input that leads no further.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// SHA-256 of its bytes.
+    pub input: Digest,
+    /// Whether it is on record only behind what was made from it, so that it may not be where that came from.
+    pub later: bool,
 }
 
 /// A task on the way to the person.
@@ -210,13 +234,20 @@ impl Engine {
         ladder::trace(self, views, bytes)
     }
 
+    /// Traces a file by its digest alone (blocking), as one that is too long to be searched.
+    pub fn trace_digest(&self, digest: &Digest) -> Result<Trace> {
+        self.publish()?;
+        let views = self.fresh_views()?;
+        ladder::trace_digest(self, views, digest)
+    }
+
     /// Everything that a record hangs from (blocking).
     pub fn trace_record(&self, id: RecordId) -> Result<Chain> {
         self.publish()?;
         let views = self.fresh_views()?;
         let row = views.record(id)?.ok_or_else(|| EngineError::not_found("record", id))?;
         let mut chain = self.chain(views, row)?;
-        chain.upstream = upstream::of(self, views, &chain)?;
+        upstream::fill(self, views, &mut chain)?;
         Ok(chain)
     }
 

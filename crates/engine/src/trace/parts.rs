@@ -28,17 +28,10 @@ impl<'a> Parts<'a> {
 
     /// The text of the record that the matching variant agrees with best, as a JSON pointer.
     pub(super) fn at(&mut self, one: &Match, chain: &Chain, side: &str) -> Option<String> {
-        let contents: &[Content] = match side {
-            "request" => chain.decided.as_ref().map_or(&[][..], |decided| decided.contents.as_slice()),
-            "response" => chain.outcome.as_ref().map_or(&[][..], |outcome| outcome.contents.as_slice()),
-            _ => &[],
-        };
+        let contents = contents(chain, side);
         let variant = self.variants.get(one.variant)?;
         let found = match one.class {
-            Class::Exact => {
-                let digest = Digest::from_bytes(variant.digest());
-                contents.iter().find(|content| content.exact.digest() == Some(digest))
-            }
+            Class::Exact => return with_digest(chain, side, &Digest::from_bytes(variant.digest())),
             Class::Normalised => {
                 let digest = Digest::from_bytes(self.taken(one.variant)?.normalised);
                 contents.iter().find(|content| content.normalised.digest() == Some(digest))
@@ -60,5 +53,18 @@ impl<'a> Parts<'a> {
             winnower.push_bytes(variant.bytes());
             winnower.finish()
         }))
+    }
+}
+
+/// The text of the record with exactly these bytes, as a JSON pointer.
+pub(super) fn with_digest(chain: &Chain, side: &str, digest: &Digest) -> Option<String> {
+    contents(chain, side).iter().find(|content| content.exact == *digest).map(|content| content.at.clone())
+}
+
+fn contents<'a>(chain: &'a Chain, side: &str) -> &'a [Content] {
+    match side {
+        "request" => chain.decided.as_ref().map_or(&[][..], |decided| decided.contents.as_slice()),
+        "response" => chain.outcome.as_ref().map_or(&[][..], |outcome| outcome.contents.as_slice()),
+        _ => &[],
     }
 }

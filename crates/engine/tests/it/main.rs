@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod approve;
 #[cfg(test)]
+mod artifacts;
+#[cfg(test)]
 mod attest;
 #[cfg(test)]
 mod authorities;

@@ -261,6 +261,12 @@ async fn what_cannot_be_attested_is_refused() {
         let request = file(name, b"x", task.id, vec![]);
         assert!(matches!(world.engine.attest_artifact(&world.alice, request).await, Err(EngineError::Invalid(_))));
     }
+    let hidden = ArtifactRequest { bytes: 1, ..file("x", b"", task.id, vec![]) };
+    let empty = ArtifactRequest { bytes: 0, ..file("x", b"x", task.id, vec![]) };
+    for request in [file("empty.txt", b"", task.id, vec![]), hidden, empty] {
+        let refused = world.engine.attest_artifact(&world.alice, request).await.unwrap_err();
+        assert!(matches!(&refused, EngineError::Invalid(text) if text.contains("is empty")), "{refused}");
+    }
     let many = file("x", b"x", task.id, vec![sha256(b"in"); 257]);
     assert!(matches!(world.engine.attest_artifact(&world.alice, many).await, Err(EngineError::Invalid(_))));
     assert_eq!(world.engine.log_size(), size);

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use marque_core::{Commitment, Committed, Digest};
-use marque_export::chain::File;
+use marque_export::chain::{File, Lineage};
 use marque_export::intoto::{self, LedgerEntry, Origin};
 use marque_export::{ExportError, prov};
 use serde_json::{Value, json};
@@ -39,6 +39,33 @@ fn the_lineage_leads_to_the_person() {
         i += 1;
     }
     assert!(reached.contains(&"user:alice@example.com".to_owned()), "{reached:?}");
+}
+
+/// A file that is known by an attestation alone leads to its task, its inputs, and the person who asked.
+#[test]
+fn an_attested_file_has_a_lineage() {
+    let made = sample::made();
+    let lineage = Lineage { file: made.file.clone(), steps: Vec::new(), made: vec![made.clone()] };
+    let out = prov::document(&sample::SOURCE, &lineage);
+    let all = |name: &str| out[name].as_object().unwrap().values().cloned().collect::<Vec<_>>();
+    let (work, file) = (format!("log:work-{}", made.task), made.file.digest.to_string());
+    assert_eq!(out["activity"][&work]["marque:task"], json!(made.task));
+    assert_eq!((&out["entity"][&file]["prov:label"], all("activity").len()), (&json!("model.bin"), 1));
+    let inputs: Vec<String> = made.inputs.iter().map(ToString::to_string).collect();
+    let linked = |name: &str, key: &str| all(name).iter().map(|link| link[key].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!((linked("used", "prov:entity"), linked("wasDerivedFrom", "prov:usedEntity")), (inputs.clone(), inputs));
+    assert!(linked("wasDerivedFrom", "prov:generatedEntity").iter().all(|entity| *entity == file));
+    let generated = &all("wasGeneratedBy")[0];
+    assert_eq!((&generated["prov:entity"], &generated["prov:activity"]), (&json!(file), &json!(work)));
+    assert_eq!(
+        (&generated["marque:attestedBy"], &generated["marque:index"]["$"]),
+        (&json!("user:alice@example.com"), &json!("63"))
+    );
+    let association = &all("wasAssociatedWith")[0];
+    assert_eq!(association["prov:agent"], "spiffe:example.org/agent/letters", "no copy of it is known");
+    assert!(out["entity"].get(association["prov:plan"].as_str().unwrap()).is_some());
+    assert!(linked("actedOnBehalfOf", "prov:responsible").contains(&"user:alice@example.com".to_owned()));
+    assert!(out["activity"].as_object().unwrap().keys().all(|id| out["entity"].get(id).is_none()), "nothing is both");
 }
 
 #[test]

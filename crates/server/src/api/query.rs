@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::Uri;
+use marque_core::Digest;
 use marque_core::elevation::Elevation;
 use marque_core::id::{RecordId, TaskId};
 use marque_core::record::{Decided, Outcome};
@@ -13,7 +14,7 @@ use marque_core::time::Timestamp;
 use marque_engine::{Access, Chain, Engine, EngineError, ExportStatus, Trace, WitnessStatus};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Api, Asked, Person, blocking, ledger};
+use super::{Answer, Api, Asked, Person, blocking, ledger, statement};
 
 /// What is running.
 #[derive(Serialize)]
@@ -171,16 +172,34 @@ pub async fn record(State(api): State<Api>, Person(by): Person, uri: Uri, Path(i
     Ok(Json(chain))
 }
 
-/// The body is the file.
-pub async fn trace(State(api): State<Api>, Person(by): Person, uri: Uri, file: Bytes) -> Answer<Trace> {
-    let bytes = file.clone();
-    let mut found = blocking(&api.engine, move |e| e.trace(&bytes)).await?;
-    if found.chains.iter().any(|c| c.proof.is_none()) {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traced {
+    /// SHA-256 of a file that is not sent: only that is looked up.
+    digest: Option<Digest>,
+}
+
+/// The body is the file, unless its digest stands for it.
+pub async fn trace(
+    State(api): State<Api>,
+    Person(by): Person,
+    uri: Uri,
+    Asked(asked): Asked<Traced>,
+    file: Bytes,
+) -> Answer<Trace> {
+    statement::one_of(asked.digest.as_ref(), &file)?;
+    let look = move |engine: &Engine| match &asked.digest {
+        Some(digest) => engine.trace_digest(digest),
+        None => engine.trace(&file),
+    };
+    let mut found = blocking(&api.engine, look.clone()).await?;
+    if found.chains.iter().chain(&found.input_of).any(|c| c.proof.is_none()) {
         until_published().await;
-        found = blocking(&api.engine, move |e| e.trace(&file)).await?;
+        found = blocking(&api.engine, look).await?;
     }
-    let asked = format!("{} of {}", ledger::asked(&uri), found.digest);
-    api.engine.record_read(&by, &asked, (found.chains.len() + found.hints.len()) as u64).await?;
+    let asked = format!("{} of {}", uri.path(), found.digest);
+    let rows = found.chains.len() + found.hints.len() + found.input_of.len();
+    api.engine.record_read(&by, &asked, rows as u64).await?;
     Ok(Json(found))
 }
 

@@ -6,9 +6,9 @@ use axum::body::Body;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use marque_core::event::{Body as What, By};
-use marque_engine::{Entry, Follow, Page, Query};
+use marque_engine::{Entry, Follow, Page, Query, sha256};
 use marque_server::api::{Api, router};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower_service::Service as _;
 
 use crate::world::{ADMIN, Got, LEAD, World, json_request, person, within};
@@ -123,6 +123,24 @@ async fn every_reading_is_recorded() {
     let got = world.admin("POST", "/v1/trace", "a text that nobody wrote").await;
     let digest = got.json()["digest"].as_str().unwrap().to_owned();
     assert_eq!(reads(&world, 1), [(reader, format!("/v1/trace of {digest}"), 0)]);
+    // What was made from a file is told too, and counts.
+    let task = world.task(LEAD, None).await.id;
+    let body = json!({ "name": "a", "content": sha256(b"made"), "bytes": 4, "task": task, "inputs": [sha256(b"given")] });
+    assert_eq!(world.admin("POST", "/v1/artifacts", &body.to_string()).await.status, StatusCode::OK);
+    let got = world.admin("POST", "/v1/trace", "given").await.json();
+    assert_eq!((&got["class"], &got["input_of"][0]["artifact"]["name"]), (&json!("none"), &json!("a")));
+    assert_eq!(reads(&world, 1)[0].2, 1);
+    // The digest may stand for the file, and not beside it.
+    let by_digest = format!("/v1/trace?digest={}", sha256(b"made"));
+    let got = world.admin("POST", &by_digest, "").await.json();
+    assert_eq!((&got["class"], &got["complete"], &got["digest_only"]), (&json!("exact"), &json!(false), &json!(true)));
+    assert_eq!(reads(&world, 1)[0].1, format!("/v1/trace of {}", sha256(b"made")));
+    let statement = format!("/v1/trace/statement?name=a&digest={}", sha256(b"made"));
+    assert_eq!(world.admin("POST", &statement, "").await.status, StatusCode::OK);
+    assert_eq!(reads(&world, 1)[0].1, format!("a statement of {}", sha256(b"made")));
+    for path in [&by_digest, &statement] {
+        assert_eq!(world.admin("POST", path, "made").await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
     // Somebody whom nobody knows reads nothing, and leaves nothing.
     let size = world.engine.log_size();
     let got = world.api(json_request("GET", "/v1/ledger/events", Some("Bearer nobody"), "")).await;

@@ -137,6 +137,11 @@ impl Vault {
         self.keyed(digest.as_bytes())
     }
 
+    /// The key of the digest of a file that others were made from, which is another than that of the file itself.
+    pub fn input_key(&self, digest: &Digest) -> u64 {
+        self.keyed(&[b"input", &digest.as_bytes()[..]].concat())
+    }
+
     /// The key of a normalised text's digest in the index of contents.
     pub fn normalised_key(&self, digest: &Digest) -> u64 {
         self.keyed(&[b"normalised", &digest.as_bytes()[..]].concat())

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use marque_core::artifact::Artifact;
 use marque_core::event::{Body, By, Event};
 use marque_core::id::{InstanceId, LeaseId, RecordId, TaskId};
 use marque_core::revocation::{Epoch, Target};
 use marque_core::state::State;
 use marque_core::time::{Cx, Timestamp};
+use marque_store::index::names;
 use marque_store::log::Log;
 use marque_store::tiles::Tiles;
 use marque_store::vault::Vault;
@@ -302,6 +304,37 @@ fn a_revoked_elevation_is_not_pending() {
     let mut state = State::default();
     world.events.iter().for_each(|event| state.apply(event));
     assert_eq!(views.elevations(1).unwrap()[0].status, state.elevations[&elevation.id].status.as_str());
+}
+
+/// What a file was made from is found as that, and never as the file.
+#[test]
+fn an_input_is_not_the_file() {
+    let mut world = World::new();
+    let first = world.events.len() as u64;
+    let made = |name: &str, content: usize, inputs: &[usize]| Artifact {
+        name: name.into(),
+        content: digest(content).into(),
+        bytes: 9,
+        identity: "spiffe://example.org/agent/a0".parse().unwrap(),
+        task: TaskId::from_bytes([1; 16]),
+        instance: None,
+        inputs: inputs.iter().map(|n| digest(*n).into()).collect(),
+    };
+    for artifact in [made("train", 100, &[]), made("a", 101, &[100]), made("b", 102, &[100, 101, 103])] {
+        world.push(Body::ArtifactAttested { artifact });
+    }
+    let site = Site::new();
+    site.write(&world.events);
+    let views = site.views("views.db");
+    site.catch_up(&views);
+    for (n, own, input) in [(100, vec![0], vec![2, 1]), (101, vec![1], vec![2]), (102, vec![2], vec![]), (103, vec![], vec![2])] {
+        let at = |places: &[u64]| places.iter().map(|place| first + place).collect::<Vec<u64>>();
+        assert_eq!(views.index().with_digest(&digest(n), 10).unwrap(), at(&own), "{n}");
+        assert_eq!(views.index().with_input(&digest(n), 10).unwrap(), at(&input), "{n}: the newest first");
+        let named = |place: &u64| names(&views.entry(first + place).unwrap().unwrap().event, &digest(n));
+        assert!(own.iter().chain(&input).all(named), "{n}");
+    }
+    assert_eq!(views.index().with_input(&digest(100), 1).unwrap(), [first + 2]);
 }
 
 #[test]

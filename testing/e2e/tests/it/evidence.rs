@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{ALICE, World};
 
@@ -127,8 +127,49 @@ fn an_attested_file_is_traced_to_its_task() {
     world.run(&["trace", &model]).must(0, &["artifact", "model.bin", &task, ALICE]);
     let trace = world.json(&["trace", &model]);
     assert_eq!(trace["chains"][0]["upstream"][0]["artifact"]["name"], "train.csv", "{trace}");
+    // What is only an input comes from nowhere, and nothing is stated of it.
+    world.write("only.csv", "rows of a table that nobody attested by itself");
+    world.write("other.bin", "weights of the model that learned those");
+    let (only, other) = (world.path("only.csv"), world.path("other.bin"));
+    world.run(&["attest", &other, "--task", &task, "--input", &only, "--input", &data]).must(0, &["from 2 inputs"]);
+    let told = format!("an input of other.bin, attested for task {task} by user:");
+    world.run(&["trace", &only]).must(4, &["not found in this ledger but as an input of others", &told, "✓ proved"]);
+    world.run(&["trace", &only, "--intoto", &out]).must(4, &["of what others were made from, nothing is stated"]);
+    let trace = world.json(&["trace", &other]);
+    assert_eq!(trace["chains"][0]["upstream"].as_array().unwrap().len(), 1, "the other model is none of it: {trace}");
+    let missing = trace["chains"][0]["missing"][0]["input"].as_str().unwrap();
+    world.run(&["trace", &other]).must(0, &["train.csv", &format!("made from {missing}  not on record")]);
     world.run(&["attest", &model, "--task", "task_00000000000000000000000001"]).must(4, &["not known"]);
     world.run(&["attest", &world.path("none"), "--task", &task]).must(2, &["cannot read"]);
+    world.write("empty", "");
+    world.run(&["attest", &world.path("empty"), "--task", &task]).must(2, &["`empty` is empty"]);
+    world.run(&["trace", &world.path("empty")]).must(4, &["not found in this ledger"]);
+}
+
+/// A file that has more than the API takes is looked up by its digest, which is said.
+#[test]
+fn a_long_file_is_traced_by_its_digest() {
+    let (world, _, task, _) = with_task();
+    world.write("models/long.bin", &"0123456789abcde\n".repeat((16 << 20) / 16 + 1));
+    world.write("models/stray.bin", &"x".repeat((16 << 20) + 1));
+    let (long, stray, out) = (world.path("models/long.bin"), world.path("models/stray.bin"), world.path("long.dsse"));
+    world.run(&["attest", &long, "--task", &task, "--out", &out]).must(0, &["attested long.bin", "16777232 bytes", "stated in"]);
+    let stated = std::fs::read_to_string(&out).unwrap();
+    let (svg, prov) = (world.path("long.svg"), world.path("long.json"));
+    let told = world.run(&["trace", &long, "--svg", &svg, "--prov", &prov, "--intoto", &out]);
+    told.must(0, &["exact", "only its digest was looked up", "long.bin", "wrote"]);
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("for its digest alone"));
+    let subject = |envelope: &str| {
+        let envelope: Value = serde_json::from_str(envelope).unwrap();
+        let payload = BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&payload).unwrap()["subject"].clone()
+    };
+    assert_eq!(subject(&stated), subject(&std::fs::read_to_string(&out).unwrap()));
+    let trace = world.json(&["trace", &long]);
+    assert_eq!((&trace["class"], &trace["complete"]), (&json!("exact"), &json!(false)), "{trace}");
+    world.run(&["trace", &stray]).must(4, &["not found in this ledger", "only its digest was looked up"]);
+    let folder = world.run(&["trace", &world.path("models")]);
+    folder.must(0, &["long.bin", "stray.bin", "by its digest alone", "2 files: 1 exact, 1 not found"]);
 }
 
 #[test]

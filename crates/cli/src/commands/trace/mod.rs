@@ -1,23 +1,26 @@
 //! `marque trace`: from what somebody found back to the records, the tasks and the person.
 
 mod git;
+mod given;
 mod patch;
 mod print;
 mod receipts;
 mod tree;
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use given::Given;
 use http::Method;
 use marque_engine::{Chain, Trace, TraceClass};
-use serde_json::Value;
 
-use super::{Context, encoded};
+use super::Context;
+use super::attest::stated;
 use crate::client::Client;
 use crate::failure::{Code, Failure, Result};
+use crate::files::unreadable;
 use crate::output::Tone;
 
 /// What is traced, and what is written of it besides.
@@ -59,18 +62,15 @@ pub async fn trace(context: &Context<'_>, args: &TraceArgs) -> Result<ExitCode> 
 
 /// One file, or standard input.
 async fn one(context: &Context<'_>, path: &Path, args: &TraceArgs) -> Result<ExitCode> {
-    let given = path == Path::new("-");
-    let read = if given { whole(std::io::stdin().lock()) } else { std::fs::File::open(path).and_then(whole) };
-    let bytes = read.map_err(|e| Failure::input(format!("cannot read `{}`: {e}", path.display())))?;
-    if bytes.len() > MOST_BYTES {
-        return Err(Failure::input(format!("`{}` has more than the {MOST_BYTES} bytes that are traced at once", path.display())));
-    }
-    let name = path.file_name().filter(|_| !given).map(|name| name.to_string_lossy().into_owned());
+    let piped = path == Path::new("-");
+    let read = if piped { Given::read(std::io::stdin().lock()) } else { File::open(path).and_then(Given::read) };
+    let given = read.map_err(|e| unreadable(path, &e))?;
+    let name = path.file_name().filter(|_| !piped).map(|name| name.to_string_lossy().into_owned());
+    let lines = given.lines();
     let mut client = context.client().await?;
-    let found = look(&mut client, bytes.clone()).await?;
+    let found = given.look(&mut client).await?;
     context.output.show(&found, || print::found(context.output, &found));
     if let Some(file) = &args.svg {
-        let lines = bytes.split_inclusive(|b| *b == b'\n').count();
         let title = name.as_deref().unwrap_or("standard input");
         let picture = marque_console::picture::trace::trace(&found, title, lines).into_string();
         written(context, file, format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{picture}\n").as_bytes())?;
@@ -79,16 +79,9 @@ async fn one(context: &Context<'_>, path: &Path, args: &TraceArgs) -> Result<Exi
         written(context, file, &serde_json::to_vec_pretty(&found.prov(name.as_deref()))?)?;
     }
     if let Some(file) = &args.intoto {
-        written(context, file, &statement(&mut client, &found, name.as_deref(), bytes).await?)?;
+        written(context, file, &statement(&mut client, &found, name.as_deref()).await?)?;
     }
     Ok(exit_code(attributed(&found)))
-}
-
-/// What is read of one file, and a byte more where there is more.
-fn whole(from: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 async fn look(client: &mut Client, bytes: Vec<u8>) -> Result<Trace> {
@@ -96,17 +89,18 @@ async fn look(client: &mut Client, bytes: Vec<u8>) -> Result<Trace> {
 }
 
 /// The server states it: it has the log's key, and finds out by itself.
-async fn statement(client: &mut Client, found: &Trace, name: Option<&str>, bytes: Vec<u8>) -> Result<Vec<u8>> {
+async fn statement(client: &mut Client, found: &Trace, name: Option<&str>) -> Result<Vec<u8>> {
     let whole =
         |chain: &Chain| chain.found.as_ref().is_some_and(|found| found.class == TraceClass::Exact && found.decoded.is_empty());
     if !found.chains.iter().any(whole) {
-        let text = "no record has exactly these bytes: of parts, nobody can state where the whole came from";
+        let text = if found.input_of.is_empty() {
+            "no record has exactly these bytes: of parts, nobody can state where the whole came from"
+        } else {
+            "no record has exactly these bytes: of what others were made from, nothing is stated"
+        };
         return Err(Failure::new(Code::NotFound, text));
     }
-    let query = name.map_or(String::new(), |name| format!("?name={}", encoded(name)));
-    let path = format!("/v1/trace/statement{query}");
-    let envelope: Value = client.send(Method::POST, &path, "application/octet-stream", bytes.into()).await?;
-    Ok(serde_json::to_vec(&envelope)?)
+    Ok(serde_json::to_vec(&stated(client, name, found.digest).await?)?)
 }
 
 fn written(context: &Context<'_>, file: &Path, bytes: &[u8]) -> Result<()> {
@@ -130,6 +124,3 @@ fn exit_code(attributed: bool) -> ExitCode {
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
-
-/// What the API takes of one file.
-const MOST_BYTES: usize = 16 << 20;

@@ -20,12 +20,21 @@ pub(super) fn found(output: &Output, found: &Trace) {
     }
     receipts(output, found, "  ");
     hints(output, found);
+    for chain in &found.input_of {
+        output.line(format!("  {}", used(chain)));
+        output.line(format!("    {}", proof(output, chain)));
+    }
 }
 
 /// How it was found; where it was not, what that covers.
 fn head(output: &Output, found: &Trace) {
     let attribution = super::attributed(found);
-    let (tone, how) = word(found.class);
+    let (tone, how) = match word(found.class) {
+        (tone, _) if found.class == TraceClass::None && !found.input_of.is_empty() => {
+            (tone, "not found in this ledger but as an input of others")
+        }
+        known => known,
+    };
     if attribution {
         output.line(format!("{}  {}, in a ledger of {} entries", found.digest, output.paint(tone, how), found.covers));
     } else {
@@ -38,7 +47,9 @@ fn head(output: &Output, found: &Trace) {
             found.pruned
         ));
     }
-    if !found.complete {
+    if found.digest_only {
+        output.line(output.paint(Tone::Waiting, "  only its digest was looked up: it is too long to be searched for parts"));
+    } else if !found.complete {
         output.line(output.paint(Tone::Waiting, "  it holds more, packed or encoded, than was looked at"));
     }
 }
@@ -120,10 +131,22 @@ pub(super) fn deed(chain: &Chain) -> String {
             format!("record  {}  {} {} at {}", decided.record, decided.action, decided.resource, chain.at)
         }
         (None, Some(artifact)) => {
-            format!("artifact  {}  {} bytes, attested at {}", super::plain(&artifact.name), artifact.bytes, chain.at)
+            let by = by(chain);
+            format!("artifact  {}  {} bytes, attested at {}{by}", super::plain(&artifact.name), artifact.bytes, chain.at)
         }
         (None, None) => format!("entry  {} at {}", chain.entry, chain.at),
     }
+}
+
+/// What was made from the file, which says nothing of where it came from.
+pub(super) fn used(chain: &Chain) -> String {
+    let Some(artifact) = &chain.artifact else { return format!("an input of entry {}", chain.entry) };
+    format!("an input of {}, attested for task {}{}", super::plain(&artifact.name), artifact.task, by(chain))
+}
+
+/// On whose word.
+fn by(chain: &Chain) -> String {
+    chain.attested_by.as_ref().map_or(String::new(), |by| format!(" by {by}"))
 }
 
 /// The way from the output to the person.
@@ -162,6 +185,15 @@ fn whole_chain(output: &Output, chain: &Chain, letter: Option<char>) {
     if !chain.upstream.is_empty() {
         output.line("  made from");
         upstream(output, chain, 2);
+    }
+    missing(output, chain, "  ");
+}
+
+/// The inputs that lead no further.
+fn missing(output: &Output, chain: &Chain, space: &str) {
+    for one in &chain.missing {
+        let standing = if one.later { "on record only after it" } else { "not on record" };
+        output.line(format!("{space}made from {}  {}", one.input, output.paint(Tone::Waiting, standing)));
     }
 }
 
@@ -204,6 +236,7 @@ fn upstream(output: &Output, chain: &Chain, depth: usize) {
         }
         output.line(format!("{space}  {}", who(above)));
         upstream(output, above, depth + 1);
+        missing(output, above, &format!("{space}  "));
     }
 }
 

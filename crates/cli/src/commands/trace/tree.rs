@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use marque_engine::{Trace, TraceClass};
 use serde_json::json;
 
-use super::{MOST_BYTES, attributed, exit_code, look, plain, print, whole};
+use super::{Given, attributed, exit_code, plain, print};
 use crate::commands::Context;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Tone};
@@ -23,11 +23,10 @@ pub(super) async fn trace(context: &Context<'_>, folder: &Path) -> Result<ExitCo
         if progress {
             said(&format!("{} of {}  {name}", n + 1, files.len()));
         }
-        let read = std::fs::File::open(file).and_then(whole);
+        let read = std::fs::File::open(file).and_then(Given::read);
         let skipped = match read {
-            Ok(bytes) if bytes.len() > MOST_BYTES => format!("more than {MOST_BYTES} bytes"),
-            Ok(bytes) => {
-                let found = look(&mut client, bytes).await?;
+            Ok(given) => {
+                let found = given.look(&mut client).await?;
                 if progress {
                     said("");
                 }
@@ -55,13 +54,17 @@ fn line(output: &Output, name: &str, found: &Trace) {
     let class = output.paint(tone, format!("{:<10}", short(found.class)));
     let arrow = output.paint(Tone::Faint, "←");
     let receipts = if found.receipts.is_empty() { String::new() } else { format!("  receipts: {}", found.receipts.len()) };
+    let receipts = if found.digest_only { "  by its digest alone".to_owned() } else { receipts };
     match found.chains.first() {
         Some(chain) if attributed(found) => {
             let more = print::shown(found).len() - 1;
             let more = if more > 0 { format!(", and {more} more") } else { String::new() };
             output.line(format!("{class}  {name} {arrow} {}{more}{receipts}", print::who(chain)));
         }
-        _ => output.line(format!("{class}  {name}{receipts}")),
+        _ => {
+            let used = found.input_of.first().map_or(String::new(), |chain| format!("  {}", print::used(chain)));
+            output.line(format!("{class}  {name}{used}{receipts}"));
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use marque_core::scope::Scope;
 use marque_core::task::{Budget, Task};
 use marque_core::time::{Timestamp, Ttl};
 use marque_core::{Commitment, Committed, Digest, PersonId, Prints};
-use marque_export::chain::{File, Input, Lineage, Lines, Output, Step, TaskStep};
+use marque_export::chain::{File, Input, Lineage, Lines, Made, Output, Step, TaskStep};
 use marque_export::{Entry, Source};
 
 mod values;
@@ -329,7 +329,23 @@ pub fn lineage() -> Lineage {
         ..delegated.clone()
     };
     let file = File { name: Some("weekly report.md".to_owned()), digest: Committed::Open(digest(11)) };
-    Lineage { file, steps: vec![writer, delegated] }
+    Lineage { file, steps: vec![writer, delegated], made: vec![made()] }
+}
+
+/// A file that a person said was made from the report and from something that was erased.
+pub fn made() -> Made {
+    Made {
+        file: File { name: Some("model.bin".to_owned()), digest: Committed::Open(digest(12)) },
+        task: tasks()[0].task,
+        identity: agent(),
+        instance: None,
+        tasks: tasks(),
+        attested: at(30),
+        attested_by: Some(By::Person(alice())),
+        index: 63,
+        inputs: vec![Committed::Open(digest(11)), Committed::Closed(Commitment::from_bytes([13; 32]))],
+        outputs: Vec::new(),
+    }
 }
 
 /// A delegated task, the task of an approval above it, and the one that a person started.
