@@ -14,7 +14,9 @@ use marque_engine::{
 use marque_ledger::TlogProof;
 use serde_json::json;
 
-use crate::world::{ADMIN, ALICE, Closed, LEAD, ORIGIN, WORKER, World, agent, answered, call, manifest, person, request, spiffe};
+use crate::world::{
+    ADMIN, ALICE, Closed, LEAD, ORIGIN, WORKER, World, agent, answered, call, copy_all, manifest, person, request, spiffe,
+};
 
 const LETTER: &[u8] = b"Dear Bob,\n\nthe figures of the last quarter are attached: they are what we expected.\n";
 const REPLY: &[u8] = b"Dear Alice,\n\nthank you for the figures of the last quarter, which nobody had expected.\n";
@@ -196,18 +198,6 @@ async fn a_crash_on_the_way_is_made_good_at_the_next_opening() {
         let world = closed.open().await;
         assert_eq!(world.state(), before, "{undone:?}");
         check(&world, &told).await;
-    }
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            copy_all(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        std::fs::copy(from, to).unwrap();
     }
 }
 

@@ -177,18 +177,25 @@ impl Found<'_> {
         } else {
             String::new()
         };
+        let open = match self.facts.open.len() {
+            0 => String::new(),
+            1 => "; 1 allowed call has no outcome yet".to_owned(),
+            calls => format!("; {calls} allowed calls have no outcome yet"),
+        };
         let holes = self.facts.unadmitted(self.findings.report.entries_pruned > 0);
         let mut verdict = match holes.is_empty() {
             true => {
                 let text = format!(
-                    "{} numbered their entries without a gap that the log does not admit{old}",
+                    "{} numbered their entries without a gap that the log does not admit{old}{open}",
                     count(observers.len(), "observer")
                 );
                 Verdict::new(name, Standing::Holds, text)
             }
-            false => {
-                Verdict::new(name, Standing::Fails, format!("{} in the numbers of observers{old}", count(holes.len(), "hole")))
-            }
+            false => Verdict::new(
+                name,
+                Standing::Fails,
+                format!("{} in the numbers of observers{old}{open}", count(holes.len(), "hole")),
+            ),
         };
         verdict.more.extend(holes.iter().take(MOST).map(missing));
         let admitted = gaps.iter().take(MOST);
