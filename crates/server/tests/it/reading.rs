@@ -106,7 +106,7 @@ async fn every_reading_is_recorded() {
     let reader = By::Person(person(ADMIN));
     let paths = [
         ("/v1/ledger/events?kind=task_started".to_owned(), 1),
-        ("/v1/ledger/events?kind=never".to_owned(), 0),
+        ("/v1/ledger/events?kind=erased".to_owned(), 0),
         ("/v1/ledger/stream?identity=agent/lead&kind=lease_issued".to_owned(), 1),
         (format!("/v1/ledger/credentials/{lease}"), 1),
         (format!("/v1/ledger/tasks/{}/credentials?below=false", task.id), 0),
@@ -123,6 +123,16 @@ async fn every_reading_is_recorded() {
     let got = world.admin("POST", "/v1/trace", "a text that nobody wrote").await;
     let digest = got.json()["digest"].as_str().unwrap().to_owned();
     assert_eq!(reads(&world, 1), [(reader, format!("/v1/trace of {digest}"), 0)]);
+    // A slip is no reading.
+    let size = world.engine.log_size();
+    for (path, status) in [
+        ("/v1/ledger/events?kind=never", StatusCode::BAD_REQUEST),
+        ("/v1/ledger/stream?kind=never", StatusCode::BAD_REQUEST),
+        ("/v1/ledger/access?action=invoke&resource=tool:nope/x&at=0s", StatusCode::NOT_FOUND),
+    ] {
+        let got = world.admin("GET", path, "").await;
+        assert_eq!((got.status, world.engine.log_size()), (status, size), "{path}: {got:?}");
+    }
     // Somebody whom nobody knows reads nothing, and leaves nothing.
     let size = world.engine.log_size();
     let got = world.api(json_request("GET", "/v1/ledger/events", Some("Bearer nobody"), "")).await;
