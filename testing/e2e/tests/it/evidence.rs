@@ -133,6 +133,14 @@ fn standing(report: &Value, name: &str) -> String {
 }
 
 #[test]
+fn before_the_log_began_nobody_had_access() {
+    let (world, _, _, _) = with_task();
+    let access = |at: &str| world.run(&["ledger", "access", "invoke", "tool:crm/find_customer", "--at", at]);
+    access("2020-01-01").must(0, &["invoke tool:crm/find_customer, before the log began", "not registered then"]);
+    access("0s").must(0, &["as of entry", "and policies sha256:"]);
+}
+
+#[test]
 fn a_person_is_erased_and_the_log_stays_whole() {
     let (world, key, _, _) = with_task();
     world.run(&["person", "add", "bob@example.com"]).must(0, &[]);
