@@ -1,8 +1,10 @@
 //! Authorize and settle: decided, recorded, and only then permitted.
 //!
 //! INVARIANT (I3 no act without a record): a [`Permit`] exists only after its decision is durable, whatever forwards a
-//! call takes the permit as an argument, and one that is dropped unsettled is recorded as abandoned.
+//! call takes the permit as an argument, and one that is dropped unsettled, or ends with its process, is recorded as
+//! abandoned.
 
+mod abandoned;
 mod record;
 
 use std::collections::BTreeSet;

@@ -183,6 +183,7 @@ impl Engine {
             dir,
         });
         engine.begin().await?;
+        engine.settle_abandoned().await?;
         engine.write_verifier()?;
         Ok(engine)
     }

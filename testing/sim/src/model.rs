@@ -139,8 +139,6 @@ pub enum Ending {
     Open,
     /// This.
     Settled(Outcome),
-    /// This, unless a crash took it before it was durable.
-    Perhaps(Outcome),
 }
 
 impl Attempt {

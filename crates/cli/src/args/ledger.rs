@@ -165,10 +165,10 @@ pub struct ExportRun {
     /// Where to; `-` is standard output.
     #[arg(long, default_value = "-", value_name = "FILE")]
     pub to: PathBuf,
-    /// With the names of people, which erasing them does not take back.
+    /// With the names of people, which erasing them does not take back; the file is its owner's to read.
     #[arg(long)]
     pub names: bool,
-    /// With the content that the log keeps back.
+    /// With the content that the log keeps back; the file is its owner's to read.
     #[arg(long)]
     pub contents: bool,
 }

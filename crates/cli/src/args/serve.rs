@@ -37,10 +37,10 @@ pub struct ServeArgs {
 #[derive(Debug, ClapArgs)]
 pub struct CosignerArgs {
     /// Where the keys are kept, and what was cosigned.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub dir: Option<PathBuf>,
     /// The name of the key, as witness.example/w1; needed once.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub name: Option<String>,
     /// The verifier key of a log whose checkpoints are cosigned; again for more.
     #[arg(long = "log", value_name = "VKEY")]
@@ -48,7 +48,6 @@ pub struct CosignerArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct WitnessArgs {
     #[command(flatten)]
     pub cosigner: CosignerArgs,
@@ -60,7 +59,6 @@ pub struct WitnessArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct RootArgs {
     #[command(flatten)]
     pub cosigner: CosignerArgs,
@@ -77,12 +75,5 @@ pub struct RootArgs {
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Print the verifier key, as policies list it; it is made at first use.
-    Key {
-        /// Where the keys are kept.
-        #[arg(long, value_name = "DIR")]
-        dir: PathBuf,
-        /// The name of a new key, as witness.example/w1.
-        #[arg(long)]
-        name: Option<String>,
-    },
+    Key,
 }

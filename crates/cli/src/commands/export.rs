@@ -1,6 +1,8 @@
 //! `marque export`: a range of the log in another format, how far the configured exports are, and the schema of events.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -35,7 +37,10 @@ async fn write_out(context: &Context<'_>, run: &ExportRun) -> Result<()> {
     let mut partial = run.to.clone().into_os_string();
     partial.push(".partial");
     let cannot = |e: std::io::Error| Failure::failed(format!("cannot write `{}`: {e}", run.to.display()));
-    let mut file = std::fs::File::create(&partial).map_err(cannot)?;
+    // One that was left behind is of no use, and perhaps others may read it.
+    let _ = std::fs::remove_file(&partial);
+    let mode = if names || contents { 0o600 } else { 0o666 };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial).map_err(cannot)?;
     let mut size = 0_u64;
     let taken = client.download(&path, |bytes| {
         size = size.saturating_add(bytes.len() as u64);

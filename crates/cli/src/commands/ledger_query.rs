@@ -213,7 +213,12 @@ fn print_access(output: &Output, found: &Value, question: &str) {
         _ => output.paint(Tone::Good, "allowed      "),
     };
     let (could, had) = (list("could"), list("had"));
-    output.line(format!("{question}, as of entry {} and policies {}", text(found, "entries"), text(found, "policy")));
+    let of = match found.get("policy").and_then(Value::as_str) {
+        _ if text(found, "entries") == "0" => "before the log began".to_owned(),
+        Some(policy) => format!("as of entry {} and policies {policy}", text(found, "entries")),
+        None => format!("as of entry {}, before there were policies", text(found, "entries")),
+    };
+    output.line(format!("{question}, {of}"));
     if !is("registered") {
         output.line("It was not registered then: nobody had access.");
     }

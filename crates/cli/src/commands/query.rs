@@ -61,7 +61,11 @@ pub async fn records(context: &Context<'_>, task: Option<String>, identity: Opti
     let output = context.output;
     output.show(&records, || {
         let row = |r: &Value| {
-            let outcome = r.get("outcome").map_or("-".to_owned(), |o| text(o, "ending"));
+            let outcome = match (r.get("outcome"), text(r, "effect").as_str()) {
+                (Some(outcome), _) => text(outcome, "ending"),
+                (None, "allow") => "none yet".to_owned(),
+                (None, _) => "-".to_owned(),
+            };
             let mut row: Vec<String> = ["record", "effect", "identity", "action", "resource"].map(|f| text(r, f)).to_vec();
             row.push(outcome);
             row

@@ -15,11 +15,13 @@ use crate::serve::asked_to_stop;
 use crate::witnesses;
 
 pub async fn root(args: RootArgs, output: &Output) -> Result<()> {
-    if let Some(KeyCommand::Key { dir, name }) = args.command {
-        let (key, log) = RootLog::keys_in(&dir, &Env::system(), name.as_deref())?;
+    if let Some(KeyCommand::Key) = args.command {
+        let (key, log) = RootLog::keys_in(args.cosigner.dir()?, &Env::system(), args.cosigner.name.as_deref())?;
         output.show(&json!({ "key": key, "log_key": log }), || {
-            output.line(format!("witness  {key}"));
-            output.line(format!("log      {log}"));
+            output.line("# as a witness");
+            output.line(&key);
+            output.line("# of its own log");
+            output.line(&log);
         });
         return Ok(());
     }

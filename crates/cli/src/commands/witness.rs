@@ -2,7 +2,7 @@
 //! one too.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::Router;
 use marque_engine::{Env, Witness};
@@ -17,8 +17,8 @@ use crate::output::{Output, Tone};
 use crate::serve::asked_to_stop;
 
 pub async fn witness(args: WitnessArgs, output: &Output) -> Result<()> {
-    if let Some(KeyCommand::Key { dir, name }) = args.command {
-        let key = Witness::key_in(&dir, &Env::system(), name.as_deref())?;
+    if let Some(KeyCommand::Key) = args.command {
+        let key = Witness::key_in(args.cosigner.dir()?, &Env::system(), args.cosigner.name.as_deref())?;
         output.show(&json!({ "key": key }), || output.line(&key));
         return Ok(());
     }
@@ -42,12 +42,19 @@ pub struct Cosigner {
     pub logs: Vec<Verifier>,
 }
 
+impl CosignerArgs {
+    /// Where the keys are kept.
+    pub fn dir(&self) -> Result<&Path> {
+        self.dir.as_deref().ok_or_else(|| Failure::input("say with --dir where the keys are kept"))
+    }
+}
+
 impl TryFrom<CosignerArgs> for Cosigner {
     type Error = Failure;
 
     fn try_from(args: CosignerArgs) -> Result<Self> {
-        let CosignerArgs { dir, name, logs } = args;
-        let dir = dir.ok_or_else(|| Failure::input("say with --dir where the keys are kept"))?;
+        let dir = args.dir()?.to_owned();
+        let CosignerArgs { name, logs, .. } = args;
         if logs.is_empty() {
             return Err(Failure::input("name the key of at least one log with --log: it stands in `ledger/verifier` of a log"));
         }

@@ -314,6 +314,42 @@ impl Body {
         }
     }
 
+    /// Every kind, as it is written.
+    pub const KINDS: &'static [&'static str] = &[
+        "log_started",
+        "person_added",
+        "identity_applied",
+        "identity_moved",
+        "resource_applied",
+        "tool_pinned",
+        "policy_file",
+        "policy_activated",
+        "instance_attested",
+        "instance_ended",
+        "attestation_refused",
+        "node_token_made",
+        "node_joined",
+        "node_banned",
+        "task_started",
+        "task_finished",
+        "lease_issued",
+        "issue_refused",
+        "decided",
+        "settled",
+        "elevation_requested",
+        "elevation_voted",
+        "elevation_approved",
+        "elevation_refused",
+        "elevation_expired",
+        "artifact_attested",
+        "ledger_read",
+        "gap",
+        "erased",
+        "authority_stepped",
+        "pruned",
+        "revoked",
+    ];
+
     /// The kind as it is written.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -383,5 +419,14 @@ mod tests {
         for (why, fields) in [("saw unix:uid:7", 0), ("saw launched:argv_sha256:09 unix:uid:7", 1)] {
             assert_eq!(Body::AttestationRefused { why: why.into() }.private_fields().len(), fields, "{why}");
         }
+    }
+
+    #[test]
+    fn every_kind_is_listed() {
+        let error = serde_json::from_str::<Body>(r#"{"kind":"?"}"#).unwrap_err().to_string();
+        // As "unknown variant `?`, expected one of `a`, `b`".
+        let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, BTreeSet::from_iter(Body::KINDS.iter().copied()), "{error}");
+        assert_eq!(known.len(), Body::KINDS.len(), "each once");
     }
 }

@@ -11,7 +11,7 @@ use marque_store::vault::Vault;
 use marque_store::views::Views;
 
 use super::Query;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::open::Engine;
 
 /// A [`Query`] as entries are held against it.
@@ -28,6 +28,10 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn new(engine: &Engine, views: &Views, query: &Query) -> Result<Self> {
+        if let Some(kind) = query.kind.as_deref().filter(|kind| !Body::KINDS.contains(kind)) {
+            let kinds = Body::KINDS.join(", ");
+            return Err(EngineError::Invalid(format!("`{kind}` is no kind of event; there are {kinds}")));
+        }
         let now = engine.now();
         let mut filter = Self {
             groups: Vec::new(),

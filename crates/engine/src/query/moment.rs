@@ -6,7 +6,7 @@ use marque_core::decision::{Decision, Effect, Reason};
 use marque_core::id::{ElevationId, InstanceId, LeaseId, TaskId};
 use marque_core::identity::Identity;
 use marque_core::lease::{CredentialClass, Lease};
-use marque_core::resource::{Action, Resource, ResourceId};
+use marque_core::resource::{Action, Resource, ResourceId, ResourceKind};
 use marque_core::spiffe::SpiffeId;
 use marque_core::state::State;
 use marque_core::task::Task;
@@ -98,6 +98,7 @@ impl Engine {
         }
         let covers = self.catch_up()?;
         let views = &self.views;
+        self.must_be_named(views, resource, covers)?;
         // What happened at that very moment counts.
         let behind = Timestamp::from_micros(moment.micros().saturating_add(1));
         let mut reader = Reader::new(self, views, 0)?;
@@ -118,6 +119,20 @@ impl Engine {
             could: policy.who_can(&state, action, resource),
             had: had.unwrap_or_default(),
         })
+    }
+
+    /// Fails for what nobody registered and no entry names: that is a slip, and not something that nobody had access to.
+    fn must_be_named(&self, views: &Views, resource: &ResourceId, covers: u64) -> Result<()> {
+        let is_known = registered(&self.state(), resource).is_some();
+        // Classes of credentials are not registered.
+        if is_known || resource.kind() == ResourceKind::Credential {
+            return Ok(());
+        }
+        let named = [vec![term(Field::Resource, resource.to_string())]];
+        match views.index().find(&named, 0, covers, 1)?.is_empty() {
+            true => Err(EngineError::not_found("resource", resource)),
+            false => Ok(()),
+        }
     }
 }
 

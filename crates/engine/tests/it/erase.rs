@@ -17,7 +17,8 @@ use marque_ledger::TlogProof;
 use serde_json::json;
 
 use crate::world::{
-    ADMIN, ALICE, Closed, LEAD, ORIGIN, WORKER, World, agent, answered, call, manifest, named, observed, person, request, spiffe,
+    ADMIN, ALICE, Closed, LEAD, ORIGIN, WORKER, World, agent, answered, call, copy_all, manifest, named, observed, person,
+    request, spiffe,
 };
 
 const LETTER: &[u8] = b"Dear Bob,\n\nthe figures of the last quarter are attached: they are what we expected.\n";
@@ -200,18 +201,6 @@ async fn a_crash_on_the_way_is_made_good_at_the_next_opening() {
         let world = closed.open().await;
         assert_eq!(world.state(), before, "{undone:?}");
         check(&world, &told).await;
-    }
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            copy_all(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        std::fs::copy(from, to).unwrap();
     }
 }
 

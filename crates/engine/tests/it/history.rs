@@ -8,7 +8,7 @@ use marque_core::identity::Lifecycle;
 use marque_core::resource::Action;
 use marque_core::revocation::Target;
 use marque_core::time::Timestamp;
-use marque_engine::TaskRequest;
+use marque_engine::{EngineError, TaskRequest};
 use serde_json::json;
 
 use crate::scan::scan;
@@ -148,6 +148,17 @@ async fn access_is_as_it_was() {
     assert_eq!(here.could, world.engine.who_can(Action::Invoke, &tool).unwrap());
     let tomorrow = Timestamp::from_micros(world.engine.now().micros() + 1);
     assert!(world.engine.access_at(Action::Invoke, &tool, tomorrow).is_err());
+
+    // Before the log began nobody had anything, and what the log never heard of is a slip of whoever asks.
+    let before = access(Timestamp::from_micros(0));
+    assert_eq!((before.entries, before.policy, before.registered), (0, None, false));
+    let asked = |name: &str| world.engine.access_at(Action::Invoke, &name.parse().unwrap(), issued);
+    let unknown = asked("tool:nope/x").unwrap_err();
+    assert!(matches!(unknown, EngineError::NotFound { .. }), "{unknown}");
+    let lead = world.agent(LEAD).await;
+    let lease = world.token(&lead, &world.task(LEAD, None).await).await.lease.id;
+    assert_eq!(world.denied(call(lease, "tool:nope/x", json!({}))).await, "unregistered");
+    assert!(!asked("tool:nope/x").unwrap().registered, "an entry names it now");
 }
 
 /// A budget that is used up grants nothing any more, and an approval is for one call.

@@ -3,9 +3,11 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use marque_core::decision::Effect;
 use marque_core::event::By;
+use marque_core::record::Ending;
 use marque_core::revocation::Target;
-use marque_engine::{Caller, EngineError, TaskRequest, TokenType};
+use marque_engine::{Caller, EngineError, Query, TaskRequest, TokenType};
 use marque_store::StoreError;
 use serde_json::json;
 
@@ -65,6 +67,51 @@ async fn what_was_spent_stays_spent() {
     assert_eq!(world.denied(again()).await, "budget");
     let world = world.close().open().await;
     assert_eq!(world.denied(again()).await, "budget");
+}
+
+/// INVARIANT (I3 no act without a record): whatever a process leaves open when it is killed, the next opening ends.
+#[tokio::test]
+async fn what_was_under_way_when_a_process_ended_is_abandoned() {
+    /// More than are settled in one batch.
+    const UNDER_WAY: usize = 300;
+    let world = World::start().await;
+    let lead = world.agent(LEAD).await;
+    let lease = world.token(&lead, &world.task(LEAD, None).await).await.lease.id;
+    let find = |n: usize| call(lease, "tool:crm/find", json!({ "n": n }));
+    let done = world.permit(find(0)).await;
+    let first = done.record();
+    done.settle(answered()).unwrap();
+    assert_eq!(world.denied(call(lease, "tool:crm/drop", json!({}))).await, "never-drop");
+    let mut under_way = Vec::new();
+    for n in 1..=UNDER_WAY {
+        under_way.push(world.permit(find(n)).await);
+    }
+    world.engine.drain().await.unwrap();
+
+    for in_views in [false, true] {
+        if in_views {
+            world.engine.catch_up().unwrap();
+        }
+        let next = world.closed.killed().open().await;
+        let rows = next.engine.records(None, None, 1000).unwrap();
+        assert_eq!(rows.len(), UNDER_WAY + 2);
+        for row in rows {
+            let ending = match (row.decided.effect, row.decided.record) {
+                (Effect::Allow, record) if record == first => Some(Ending::Answered),
+                (Effect::Allow, _) => Some(Ending::Abandoned),
+                _ => None,
+            };
+            assert_eq!(row.settled.map(|(_, outcome)| outcome.ending), ending, "{:?}", row.decided);
+        }
+        let (instance, kind) = (Some(lead.instance.id), Some("settled".to_owned()));
+        let of_instance = Query { instance, kind, limit: Some(1000), ..Query::default() };
+        assert_eq!(next.engine.query(&of_instance).unwrap().entries.len(), UNDER_WAY + 1);
+        let size = next.engine.log_size();
+        let next = next.close().open().await;
+        assert_eq!(next.engine.log_size(), size, "once is enough");
+        assert_eq!(next.engine.rebuild_views().unwrap(), size);
+    }
+    drop(under_way);
 }
 
 #[tokio::test]

@@ -253,6 +253,10 @@ async fn a_name_that_nobody_has_finds_nothing() {
     assert!(world.engine.query(&query("agent/never")).unwrap().entries.is_empty());
     assert!(world.engine.query(&query("spiffe://elsewhere.example/agent")).unwrap().entries.is_empty());
     assert!(world.engine.query(&query("spiffe://")).is_err());
+    let of_kind = |kind: &str| world.engine.query(&Query { kind: Some(kind.into()), ..Query::default() });
+    assert!(of_kind("gap").unwrap().entries.is_empty());
+    let bogus = of_kind("bogus").unwrap_err().to_string();
+    assert!(bogus.contains("`bogus`") && bogus.contains("task_started, task_finished"), "{bogus}");
     assert!(world.engine.query(&query("a b")).is_err());
     assert!(world.engine.query(&Query { limit: Some(1001), ..Query::default() }).is_err());
     assert_eq!(world.engine.query(&Query { from: Some(u64::MAX), ..Query::default() }).unwrap().entries, []);

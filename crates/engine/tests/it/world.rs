@@ -1,7 +1,7 @@
 //! A state directory with two agents, some tools and one policy file, and a clock of its own.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -75,6 +75,13 @@ impl Closed {
 
     pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// A copy of the directory, as the end of the process at this moment would leave it.
+    pub(crate) fn killed(&self) -> Self {
+        let copy = Self { dir: tempfile::tempdir().unwrap(), clock: Arc::clone(&self.clock) };
+        copy_all(&self.root(), &copy.root());
+        copy
     }
 
     pub(crate) async fn try_open(&self) -> Result<Arc<Engine>, marque_engine::EngineError> {
@@ -240,6 +247,18 @@ struct Files(PathBuf);
 impl LogFiles for Files {
     fn read(&self, path: &str) -> marque_ledger::Result<Option<Vec<u8>>> {
         Ok(std::fs::read(self.0.join(path)).ok())
+    }
+}
+
+pub(crate) fn copy_all(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy_all(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        std::fs::copy(from, to).unwrap();
     }
 }
 

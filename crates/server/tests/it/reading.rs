@@ -106,7 +106,7 @@ async fn every_reading_is_recorded() {
     let reader = By::Person(person(ADMIN));
     let paths = [
         ("/v1/ledger/events?kind=task_started".to_owned(), 1),
-        ("/v1/ledger/events?kind=never".to_owned(), 0),
+        ("/v1/ledger/events?kind=erased".to_owned(), 0),
         ("/v1/ledger/stream?identity=agent/lead&kind=lease_issued".to_owned(), 1),
         (format!("/v1/ledger/credentials/{lease}"), 1),
         (format!("/v1/ledger/tasks/{}/credentials?below=false", task.id), 0),
@@ -140,6 +140,16 @@ async fn every_reading_is_recorded() {
     assert_eq!(reads(&world, 1)[0].1, format!("a statement of {}", sha256(b"made")));
     for path in [&by_digest, &statement] {
         assert_eq!(world.admin("POST", path, "made").await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
+    // A slip is no reading.
+    let size = world.engine.log_size();
+    for (path, status) in [
+        ("/v1/ledger/events?kind=never", StatusCode::BAD_REQUEST),
+        ("/v1/ledger/stream?kind=never", StatusCode::BAD_REQUEST),
+        ("/v1/ledger/access?action=invoke&resource=tool:nope/x&at=0s", StatusCode::NOT_FOUND),
+    ] {
+        let got = world.admin("GET", path, "").await;
+        assert_eq!((got.status, world.engine.log_size()), (status, size), "{path}: {got:?}");
     }
     // Somebody whom nobody knows reads nothing, and leaves nothing.
     let size = world.engine.log_size();

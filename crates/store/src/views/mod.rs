@@ -281,5 +281,5 @@ fn make(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 const READ_BYTES: usize = 4 << 20;

@@ -1,10 +1,10 @@
 //! One event into the tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use marque_core::decision::Effect;
 use marque_core::event::{Body, Event};
-use marque_core::id::{ObserverId, TaskId};
+use marque_core::id::{ObserverId, RecordId, TaskId};
 use marque_core::revocation::Target;
 use marque_core::task::Task;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -93,9 +93,15 @@ pub(super) fn event(db: &Connection, seq: u64, event: &Event, tally: &mut Tally)
         Body::Decided(decided) if decided.effect == Effect::Allow => {
             let calls = tally.calls.entry(decided.task).or_default();
             *calls = calls.saturating_add(1);
+            tally.open.insert(decided.record, seq);
+        }
+        Body::Settled { record, .. } => {
+            // Mostly both are taken in together, and neither is written.
+            if tally.open.remove(record).is_none() {
+                tally.settled.push(*record);
+            }
         }
         Body::Decided(_)
-        | Body::Settled { .. }
         | Body::LogStarted { .. }
         | Body::PersonAdded { .. }
         | Body::IdentityApplied { .. }
@@ -129,6 +135,10 @@ pub(super) struct Tally {
     observers: HashMap<ObserverId, u64>,
     /// Allowed calls by task.
     calls: HashMap<TaskId, u64>,
+    /// Allowed calls without an outcome, and the index of their decision.
+    open: BTreeMap<RecordId, u64>,
+    /// Outcomes of calls that were allowed before.
+    settled: Vec<RecordId>,
 }
 
 impl Tally {
@@ -178,6 +188,12 @@ impl Tally {
         for (task, calls) in self.calls {
             let sql = "INSERT INTO usage VALUES (?1, ?2) ON CONFLICT (task) DO UPDATE SET calls = calls + ?2";
             db.prepare_cached(sql)?.execute(params![task.to_string(), calls])?;
+        }
+        for record in self.settled {
+            db.prepare_cached("DELETE FROM unsettled WHERE record = ?1")?.execute([record.to_string()])?;
+        }
+        for (record, seq) in self.open {
+            db.prepare_cached("INSERT OR REPLACE INTO unsettled VALUES (?1, ?2)")?.execute(params![seq, record.to_string()])?;
         }
         Ok(())
     }

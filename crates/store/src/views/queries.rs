@@ -82,6 +82,16 @@ impl Views {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The allowed calls from entry `from` on that have no outcome, in order, at most `most` of them: the index of the decision,
+    /// and the record.
+    pub fn unsettled(&self, from: u64, most: u32) -> Result<Vec<(u64, RecordId)>> {
+        let db = self.lock();
+        let mut statement = db.prepare_cached("SELECT seq, record FROM unsettled WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
+        let rows = statement.query_map(params![from, most], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+        let known = |(seq, record): (u64, String)| Some((seq, record.parse().ok()?));
+        Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().filter_map(known).collect())
+    }
+
     /// The last number of an observer.
     pub fn last_of(&self, observer: ObserverId) -> Result<u64> {
         Ok(self.one("SELECT last FROM observers WHERE id = ?1", params![observer.to_string()], |row| row.get(0))?.unwrap_or(0))

@@ -1,7 +1,7 @@
 -- The views: a projection of the log, dropped and rebuilt at will. One text for SQLite and PostgreSQL.
 BEGIN;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
-INSERT INTO meta VALUES ('schema', 5), ('covers', 0), ('last', 0);
+INSERT INTO meta VALUES ('schema', 6), ('covers', 0), ('last', 0);
 
 -- Events that are replayed at start, and refusals, by their index in the log.
 CREATE TABLE events (seq BIGINT PRIMARY KEY, kind TEXT NOT NULL, ts BIGINT NOT NULL, said_by TEXT NOT NULL, replayed INTEGER NOT NULL, body TEXT NOT NULL);
@@ -26,6 +26,8 @@ CREATE TABLE observers (id TEXT PRIMARY KEY, last BIGINT NOT NULL);
 CREATE TABLE gaps (observer TEXT NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (observer, first));
 -- Calls allowed under each task.
 CREATE TABLE usage (task TEXT PRIMARY KEY, calls BIGINT NOT NULL);
+-- Allowed calls without an outcome, by the index of their decision.
+CREATE TABLE unsettled (seq BIGINT PRIMARY KEY, record TEXT NOT NULL UNIQUE);
 -- The moment of every 1,024th entry: a time leads to entries by it.
 CREATE TABLE moments (seq BIGINT PRIMARY KEY, ts BIGINT NOT NULL);
 COMMIT;

@@ -40,6 +40,16 @@ impl Model<'_> {
         self.newest().filter_map(record).collect()
     }
 
+    /// The allowed calls without an outcome, the oldest first.
+    pub(crate) fn unsettled(&self) -> Vec<(u64, RecordId)> {
+        let open = self
+            .records()
+            .into_iter()
+            .rev()
+            .filter(|(_, _, decided, settled)| decided.effect == Effect::Allow && settled.is_none());
+        open.map(|(seq, _, decided, _)| (seq, decided.record)).collect()
+    }
+
     fn settled(&self, id: RecordId) -> Option<(u64, Outcome)> {
         self.newest().find_map(|(seq, event)| match &event.what {
             Body::Settled { record, outcome, .. } if *record == id => Some((seq, outcome.clone())),

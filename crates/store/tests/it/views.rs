@@ -103,6 +103,13 @@ fn agree(views: &Views, events: &[Event]) {
         assert_eq!(asked(Some(task), Some(&identity), 1000), of(true, true));
     }
 
+    let open = model.unsettled();
+    assert_eq!(views.unsettled(0, 1000).unwrap(), open);
+    assert_eq!(views.unsettled(0, 1).unwrap(), open[..open.len().min(1)]);
+    if let [(first, _), rest @ ..] = open.as_slice() {
+        assert_eq!(views.unsettled(first + 1, 1000).unwrap(), rest);
+    }
+
     let tasks = model.tasks();
     assert_eq!(views.tasks(1000).unwrap().into_iter().map(started).collect::<Vec<_>>(), tasks);
     assert_eq!(views.tasks(1).unwrap().into_iter().map(started).collect::<Vec<_>>(), tasks[..tasks.len().min(1)]);

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::process::finish;
 use crate::world::{ALICE, World};
 
 const PURPOSE: &str = "a purpose that is kept back";
@@ -62,11 +63,6 @@ fn a_ledger_is_judged_question_by_question() {
     let older = world.path("older-checkpoint");
     std::fs::copy(world.state().join("ledger/checkpoint"), &older).unwrap();
     world.run(&["task", "start", "--as", "agent/researcher", "--purpose", PURPOSE]).must(0, &[]);
-    let standing = |report: &Value, name: &str| {
-        let verdicts = report["verdicts"].as_array().unwrap();
-        let verdict = verdicts.iter().find(|verdict| verdict["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}"));
-        verdict["standing"].as_str().unwrap().to_owned()
-    };
     let report = world.json(&["ledger", "verify", "--key-file", &key, "--older", &older]);
     assert_eq!(report["ok"], true);
     for holds in ["signature", "inclusion", "consistency", "sequence", "erased", "pruned"] {
@@ -78,13 +74,70 @@ fn a_ledger_is_judged_question_by_question() {
     let said = world.run(&["ledger", "verify"]);
     said.must(0, &["✓ whole:", "– consistency", "--older", "--policy", "keep a copy, and name it with --key-file"]);
     world.write("stranger", STRANGER);
-    world.run(&["ledger", "verify", "--key-file", &world.path("stranger")]).must(4, &["✗ not whole:", "✗ signature"]);
+    world
+        .run(&["ledger", "verify", "--key-file", &world.path("stranger")])
+        .must(4, &["✗ not whole: signature failed", "✗ signature"]);
     // A checkpoint of another log says nothing about this one.
     let note = std::fs::read_to_string(&older).unwrap();
     world.write("forged", &note.replacen("example.org", "example.com", 1));
     let forged = world.run(&["ledger", "verify", "--key-file", &key, "--older", &world.path("forged")]);
     forged.must(4, &["– consistency", "could not be checked"]);
     world.run(&["ledger", "verify", "--url", "http://log.example.org/ledger/"]).must(2, &["https://"]);
+}
+
+/// Nobody signs what lies beside the checkpoint: each is a question of its own, and the others are answered.
+#[test]
+fn a_file_beside_the_log_spoils_its_own_question_only() {
+    let (world, key, _, _) = with_task();
+    let ledger = world.state().join("ledger");
+    let verify: [&str; 4] = ["ledger", "verify", "--key-file", &key];
+    let noise: &[u8] = &[0xff, 0xfe, 0x00, 0x9c];
+    let witnessed = ("checkpoint.witnessed", "unanchored");
+    let cases = [
+        (witnessed, Some(noise)),
+        (witnessed, None),
+        (("checkpoint.witnessed", "consistency"), Some(b"no note at all\n".as_slice())),
+        (("pruned", "pruned"), Some(noise)),
+        (("pruned", "pruned"), None),
+        (("pruned", "pruned"), Some(b"18446744073709551616\n".as_slice())),
+    ];
+    for ((file, question), bytes) in cases {
+        let path = ledger.join(file);
+        match bytes {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::create_dir(&path).unwrap(),
+        }
+        let said = finish(world.command(&[&["--json"][..], &verify].concat()), "");
+        said.must(4, &[]);
+        let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{file}: {error}: {said:?}"));
+        assert_eq!((&report["ok"], standing(&report, question).as_str()), (&Value::Bool(false), "unchecked"), "{file}: {report}");
+        for holds in ["signature", "inclusion", "sequence", "erased"] {
+            assert_eq!(standing(&report, holds), "holds", "{file}: {report}");
+        }
+        let what = format!("{question} could not be checked");
+        world.run(&verify).must(4, &["✗ in doubt:", &what, "✓ signature", "✓ inclusion", &format!("– {question}")]);
+        match bytes {
+            Some(_) => std::fs::remove_file(&path).unwrap(),
+            None => std::fs::remove_dir(&path).unwrap(),
+        }
+    }
+    world.run(&verify).must(0, &["✓ whole:"]);
+}
+
+/// How a report answers one question.
+#[track_caller]
+fn standing(report: &Value, name: &str) -> String {
+    let verdicts = report["verdicts"].as_array().unwrap();
+    let verdict = verdicts.iter().find(|verdict| verdict["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}"));
+    verdict["standing"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn before_the_log_began_nobody_had_access() {
+    let (world, _, _, _) = with_task();
+    let access = |at: &str| world.run(&["ledger", "access", "invoke", "tool:crm/find_customer", "--at", at]);
+    access("2020-01-01").must(0, &["invoke tool:crm/find_customer, before the log began", "not registered then"]);
+    access("0s").must(0, &["as of entry", "and policies sha256:"]);
 }
 
 #[test]
@@ -181,6 +234,6 @@ fn young_entries_are_kept() {
     world.write("short.toml", "[retention]\nmonths = 3\n");
     let mut command = world.serve_command();
     command.args(["--config", &world.path("short.toml")]);
-    let said = crate::process::finish(command, "");
+    let said = finish(command, "");
     said.must(2, &["retention.months", "Art. 26(6)", "danger_short"]);
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,6 +66,17 @@ fn a_receiver_that_hangs_loses_nothing() {
         assert_eq!(lines[usize::try_from(index).unwrap()]["leaf"], leaf, "entry {index}");
     }
     assert!(!text.contains("during0@example.com"), "names leave without being asked for");
+    // What has names or contents in it is its owner's, also where something was left behind.
+    let mode = |file: &str| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    for kept_back in ["--names", "--contents"] {
+        let file = world.path(&format!("with{kept_back}"));
+        std::fs::write(format!("{file}.partial"), "left behind").unwrap();
+        std::fs::write(&file, "of last time").unwrap();
+        world.run(&["export", "run", "--format", "events", kept_back, "--to", &file]).must(0, &["wrote"]);
+        assert_eq!(mode(&file), 0o600, "{kept_back}");
+    }
+    world.write("plain", "");
+    assert_eq!(mode(&file), mode(&world.path("plain")), "what others may read is as the umask has it");
     let named = world.run(&["export", "run", "--format", "cef", "--names", "--from", "1", "--limit", "3"]);
     named.must(0, &["CEF:0|Marque|"]);
     assert_eq!(named.out.lines().count(), 3, "{named:?}");

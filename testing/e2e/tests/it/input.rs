@@ -142,6 +142,8 @@ fn malformed_names_are_bad_input() {
         (&["serve", "--listen", "nonsense"], "nonsense"),
         (&["serve", "--config", "nowhere.toml"], "nowhere.toml"),
         (&["trace", "nowhere.md"], "nowhere.md"),
+        (&["ledger", "query", "--kind", "bogus"], "task_started"),
+        (&["ledger", "query", "--kind", "bogus", "--all"], "task_started"),
     ];
     for (args, word) in cases {
         world.run(args).must(2, &[*word]);
@@ -165,6 +167,7 @@ fn what_is_not_there_and_what_is_refused_have_codes_of_their_own() {
         (&["authority", "revoke", "x509", "nope"], 4),
         (&["authority", "taint", "x509", "nope"], 4),
         (&["who-can", "invoke", "tool:crm/nothing"], 4),
+        (&["ledger", "access", "invoke", "tool:crm/nothing", "--at", "0s"], 4),
         (&["task", "start", "--as", "agent/nobody", "--purpose", "x"], 4),
         (&["task", "finish", &task], 4),
         (&["elevation", "approve", &elevation], 4),

@@ -214,6 +214,32 @@ fn a_root_log_anchors_the_logs_of_two_tenants() {
     }
 }
 
+/// A key is printed as a policy takes it, and where it is kept is said before or after the verb.
+#[test]
+fn a_key_is_printed_bare() {
+    let world = World::new();
+    for (noun, keys) in [("witness", 1), ("root", 2)] {
+        let (dir, name) = (world.path(noun), format!("{noun}.example"));
+        let run = |args: &[&str]| {
+            let mut command = clean(Command::new(marque()));
+            command.args(args);
+            let said = finish(command, "");
+            said.must(0, &[]);
+            said.out
+        };
+        let made = run(&[noun, "key", "--dir", &dir, "--name", &name]);
+        assert_eq!(run(&[noun, "--dir", &dir, "key"]), made, "before the verb as behind it");
+        assert_eq!(run(&[noun, "key", "--dir", &dir]), made);
+        let bare: Vec<&str> = made.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!((bare.len(), made.contains('#')), (keys, keys > 1), "{made}");
+        assert!(bare[0].parse::<WitnessVerifier>().is_ok(), "{made}");
+        assert!(bare[1..].iter().all(|key| key.parse::<Verifier>().is_ok()), "{made}");
+    }
+    let mut command = clean(Command::new(marque()));
+    command.args(["witness", "key"]);
+    finish(command, "").must(2, &["--dir"]);
+}
+
 /// A witness or a root log in a process of its own.
 pub struct Cosigner {
     process: Running,

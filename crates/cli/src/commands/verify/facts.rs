@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use marque_core::PersonId;
+use marque_core::decision::Effect;
 use marque_core::event::{Body, Event};
-use marque_core::id::{ObserverId, TaskId};
+use marque_core::id::{ObserverId, RecordId, TaskId};
 
 /// The facts of one log.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Facts {
     pub pruned: Vec<(u64, String)>,
     /// Whose data was erased, as the log names them.
     pub erased: BTreeSet<PersonId>,
+    /// Allowed calls of which no outcome stands here.
+    pub open: BTreeSet<RecordId>,
     /// The entries with commitments that name a person, by that name.
     named: HashMap<String, Vec<u64>>,
     /// Whose each task is: what was measured of a process that was launched for it is theirs too.
@@ -70,6 +73,12 @@ impl Facts {
             Body::Erased { pseudonym, .. } => {
                 self.erased.insert(pseudonym);
             }
+            Body::Decided(decided) if decided.effect == Effect::Allow => {
+                self.open.insert(decided.record);
+            }
+            Body::Settled { record, .. } => {
+                self.open.remove(&record);
+            }
             _ => {}
         }
         Ok(())
@@ -109,8 +118,11 @@ const LENGTH: usize = PSEUDONYM.len() + 32;
 
 #[cfg(test)]
 mod tests {
+    use marque_core::Digest;
     use marque_core::event::{By, SCHEMA};
-    use marque_core::id::EventId;
+    use marque_core::id::{EventId, InstanceId, LeaseId, TaskId};
+    use marque_core::record::{Consent, Decided, Outcome, Posture};
+    use marque_core::resource::{Action, Sensitivity};
     use marque_core::revocation::{Epoch, Target};
     use marque_core::time::Timestamp;
 
@@ -159,6 +171,50 @@ mod tests {
         for (from, to) in [(2, 3), (3, 4), (5, 9)] {
             assert_eq!(with(from, to).unadmitted(false).len(), 1, "{from} to {to}");
         }
+    }
+
+    fn decided(n: u8, effect: Effect) -> Body {
+        let digest = Digest::from_bytes([n; 32]);
+        Body::Decided(Box::new(Decided {
+            record: RecordId::from_bytes([n; 16]),
+            identity: "spiffe://example.org/agent/a".parse().unwrap(),
+            instance: InstanceId::from_bytes([n; 16]),
+            lease: LeaseId::from_bytes([n; 16]),
+            task: TaskId::from_bytes([n; 16]),
+            principal: PersonId::pseudonym([n; 16]),
+            action: Action::Invoke,
+            resource: "tool:crm/find".parse().unwrap(),
+            sensitivity: Sensitivity::Public,
+            protocol: "mcp tools/call".into(),
+            effect,
+            reasons: Vec::new(),
+            policy: digest,
+            request: digest.into(),
+            arguments: digest.into(),
+            intent: "an intent".into(),
+            posture: Posture { method: "unix".into(), age: 3 },
+            consent: Consent::NotNeeded,
+            obligations: Vec::new(),
+            correlation: None,
+            causes: Vec::new(),
+            contents: Vec::new(),
+            elevation: None,
+        }))
+    }
+
+    #[test]
+    fn an_allowed_call_is_open_until_its_outcome() {
+        let settled = |n| Body::Settled { record: RecordId::from_bytes([n; 16]), principal: None, outcome: Outcome::abandoned() };
+        let bodies = [
+            decided(1, Effect::Allow),
+            decided(2, Effect::Deny),
+            decided(3, Effect::Hold),
+            decided(4, Effect::Allow),
+            settled(1),
+            settled(5),
+        ];
+        let entries: Vec<_> = (1..).zip(bodies).map(|(n, body)| entry(Some(1), n, body)).collect();
+        assert_eq!(facts(&entries).open, BTreeSet::from([RecordId::from_bytes([4; 16])]));
     }
 
     #[test]

@@ -44,10 +44,10 @@ impl Ledger {
         Ok(Self::Served(Box::new(Served { prefix, client: client()? })))
     }
 
-    /// A small file as text, if it is there.
-    pub fn text(&self, path: &str) -> Result<Option<String>> {
-        let bytes = self.read(path)?;
-        bytes.map(String::from_utf8).transpose().map_err(|_| Failure::failed(format!("`{path}` is not text")))
+    /// A small file as text, if it is there, or why it is of no use.
+    pub fn text(&self, path: &str) -> std::result::Result<Option<String>, String> {
+        let bytes = self.read(path).map_err(|error| error.to_string())?;
+        bytes.map(String::from_utf8).transpose().map_err(|_| format!("`{path}` is not text"))
     }
 
     /// Where that is, in words.

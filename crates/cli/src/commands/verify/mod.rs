@@ -36,17 +36,20 @@ fn judge(context: &Context<'_>, args: &VerifyArgs, ledger: &Ledger) -> Result<Ex
     let origin = key.verifier.name().to_owned();
     let known = [key.verifier];
     let older = args.older.as_ref().map(|file| text(file)).transpose()?;
+    // What nobody signed spoils its own question and no other.
+    let (pruned, pruned_fault) = read_pruned(ledger).map_or_else(|why| (0, Some(why)), |below| (below, None));
     let audit = Audit {
         older: older.as_deref(),
         policy: policy.as_ref(),
         now: policy.as_ref().map(|_| u64::try_from(Env::system().clock.now().seconds()).unwrap_or(0)),
         max_age: args.max_age.map(|age| age.seconds()),
-        minimum_index: read_pruned(ledger)?,
+        minimum_index: pruned,
         ..Audit::new(&origin, &known)
     };
     let mut facts = Facts::default();
     let findings = audit_log(ledger, &audit, &mut |index, entry| facts.add(index, entry));
-    let witnessed = ledger.text("checkpoint.witnessed")?;
+    let (witnessed, anchor_fault) =
+        ledger.text("checkpoint.witnessed").map_or_else(|why| (None, Some(why)), |witnessed| (witnessed, None));
     let anchor = witnessed.zip(findings.checkpoint.as_ref()).map(|(note, newest)| audit.anchor(ledger, &note, newest));
     let older_size =
         older.as_ref().and_then(|note| Checkpoint::open(note, &origin, &known).ok()).map(|checkpoint| checkpoint.size);
@@ -54,13 +57,15 @@ fn judge(context: &Context<'_>, args: &VerifyArgs, ledger: &Ledger) -> Result<Ex
         findings: &findings,
         facts: &facts,
         anchor: anchor.as_ref(),
+        anchor_fault: anchor_fault.as_deref(),
         origin: &origin,
         key_from: &key.from,
         key_is_beside: key.is_beside,
         older_size,
         has_policy: policy.is_some(),
         has_max_age: args.max_age.is_some(),
-        pruned: audit.minimum_index,
+        pruned,
+        pruned_fault: pruned_fault.as_deref(),
     };
     let verdicts = found.verdicts();
     let is_ok = !verdicts.iter().any(Verdict::is_bad);
@@ -91,10 +96,13 @@ fn show(context: &Context<'_>, origin: &str, report: &Report, is_beside: bool, i
                 report.entries_checked,
                 report.tiles_checked
             ),
-            (false, true) => format!("{} the log of {origin}", output.paint(Tone::Bad, "✗ in doubt:")),
+            (false, true) => {
+                format!("{} the log of {origin}: {}", output.paint(Tone::Bad, "✗ in doubt:"), what_is_bad(verdicts))
+            }
             (false, false) => format!(
-                "{} {} of {} entries were read",
+                "{} {}; {} of {} entries were read",
                 output.paint(Tone::Bad, "✗ not whole:"),
+                what_is_bad(verdicts),
                 report.entries_checked,
                 report.size
             ),
@@ -102,6 +110,16 @@ fn show(context: &Context<'_>, origin: &str, report: &Report, is_beside: bool, i
         output.line(head);
         verdicts.iter().for_each(|verdict| print(context, verdict));
     });
+}
+
+/// Which questions stand in the way.
+fn what_is_bad(verdicts: &[Verdict]) -> String {
+    let of = |standing: Standing, what: &str| {
+        let names: Vec<&str> = verdicts.iter().filter(|v| v.standing == standing).map(|v| v.name).collect();
+        (!names.is_empty()).then(|| format!("{} {what}", names.join(", ")))
+    };
+    let told = [of(Standing::Fails, "failed"), of(Standing::Unchecked, "could not be checked")];
+    told.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// One verdict for people: a mark, its name, and what was found.
@@ -143,7 +161,8 @@ impl Key {
             }
             (None, _) => {
                 let from = ledger.place("verifier");
-                (ledger.text("verifier")?.ok_or_else(|| unreadable(&from, "it is not there"))?, from)
+                let text = ledger.text("verifier").map_err(|why| unreadable(&from, &why))?;
+                (text.ok_or_else(|| unreadable(&from, "it is not there"))?, from)
             }
         };
         let verifier = text.trim().parse().map_err(|e| Failure::input(format!("`{from}`: {e}")))?;
@@ -156,8 +175,8 @@ pub(super) fn read_policy(file: &std::path::Path) -> Result<Policy> {
     Policy::from_bytes(&bytes).map_err(|e| Failure::input(format!("`{}`: {e}", file.display())))
 }
 
-/// Below which entry the log says that contents were let go.
-fn read_pruned(ledger: &Ledger) -> Result<u64> {
+/// Below which entry the log says that contents were let go, or why that cannot be told.
+fn read_pruned(ledger: &Ledger) -> std::result::Result<u64, String> {
     let Some(text) = ledger.text("pruned")? else { return Ok(0) };
-    text.trim().parse().map_err(|_| Failure::failed(format!("`{}` is not a number of entries", ledger.place("pruned"))))
+    text.trim().parse().map_err(|_| "`pruned` is not a number of entries".to_owned())
 }

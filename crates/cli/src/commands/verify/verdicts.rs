@@ -36,6 +36,8 @@ pub struct Found<'a> {
     pub facts: &'a Facts,
     /// The checkpoint that witnesses cosigned last, where one lies beside the newest.
     pub anchor: Option<&'a Anchor>,
+    /// Why that checkpoint could not be read, where it is there.
+    pub anchor_fault: Option<&'a str>,
     pub origin: &'a str,
     /// Where the log's key came from.
     pub key_from: &'a str,
@@ -47,6 +49,8 @@ pub struct Found<'a> {
     pub has_max_age: bool,
     /// Below which entry the log says that contents were let go.
     pub pruned: u64,
+    /// Why that could not be read, where the log says something.
+    pub pruned_fault: Option<&'a str>,
 }
 
 impl Found<'_> {
@@ -93,7 +97,8 @@ impl Found<'_> {
             || format!("{} entries, {gone}{} tiles lead to the root {root}", report.entries_checked, report.tiles_checked);
         let mut verdict = Verdict::of("inclusion", &self.findings.inclusion, holds, "");
         if verdict.standing == Standing::Fails {
-            verdict.text = format!("{} of {} entries were read", report.entries_checked, report.size);
+            let faults = count(report.faults.len(), "fault");
+            verdict.text = format!("{faults}; {} of {} entries were read", report.entries_checked, report.size);
             verdict.more = report.faults.iter().take(MOST).map(|fault| format!("{}: {}", fault.path, fault.what)).collect();
         }
         verdict
@@ -141,7 +146,13 @@ impl Found<'_> {
                 let text = holds(anchor.witnesses.as_ref(), anchor.size.unwrap_or_default());
                 Verdict::new(name, Standing::Holds, text)
             }
-            None => Verdict::of(name, &findings.quorum, || holds(findings.witnesses.as_ref(), self.size()), ""),
+            None => {
+                let mut verdict = Verdict::of(name, &findings.quorum, || holds(findings.witnesses.as_ref(), self.size()), "");
+                if verdict.is_bad() {
+                    verdict.more.extend(self.anchor_fault.map(str::to_owned));
+                }
+                verdict
+            }
         }
     }
 
@@ -177,18 +188,26 @@ impl Found<'_> {
         } else {
             String::new()
         };
+        let open = match self.facts.open.len() {
+            0 => String::new(),
+            1 => "; 1 allowed call has no outcome yet".to_owned(),
+            calls => format!("; {calls} allowed calls have no outcome yet"),
+        };
         let holes = self.facts.unadmitted(self.findings.report.entries_pruned > 0);
         let mut verdict = match holes.is_empty() {
             true => {
                 let text = format!(
-                    "{} numbered their entries without a gap that the log does not admit{old}",
-                    count(observers.len(), "observer")
+                    "{} numbered {} without a gap that the log does not admit{old}{open}",
+                    count(observers.len(), "observer"),
+                    self.those_here().map_or("their entries".to_owned(), |here| format!("the {here}"))
                 );
                 Verdict::new(name, Standing::Holds, text)
             }
-            false => {
-                Verdict::new(name, Standing::Fails, format!("{} in the numbers of observers{old}", count(holes.len(), "hole")))
-            }
+            false => Verdict::new(
+                name,
+                Standing::Fails,
+                format!("{} in the numbers of observers{old}{open}", count(holes.len(), "hole")),
+            ),
         };
         verdict.more.extend(holes.iter().take(MOST).map(missing));
         let admitted = gaps.iter().take(MOST);
@@ -199,14 +218,23 @@ impl Found<'_> {
     fn erased(&self) -> Verdict {
         let name = "erased";
         let (people, entries) = (self.facts.erased.len(), self.facts.entries_of_erased());
+        let here = self.those_here();
         if people == 0 {
+            if let Some(here) = here {
+                let text = format!("none of the {here} says that anybody's data was erased; the others were not read");
+                return Verdict::new(name, Standing::Open, text);
+            }
             let standing = if self.findings.report.entries_checked > 0 { Standing::Holds } else { Standing::Open };
             return Verdict::new(name, standing, "no entry says that anybody's data was erased");
         }
         let text =
             format!("{} of {} hold commitments that nobody can open any more", count(entries, "entry"), count(people, "person"));
-        match self.findings.inclusion {
-            Finding::Holds => Verdict::new(name, Standing::Holds, format!("{text}; they are proven all the same")),
+        match (&self.findings.inclusion, here) {
+            (Finding::Holds, None) => Verdict::new(name, Standing::Holds, format!("{text}; they are proven all the same")),
+            (Finding::Holds, Some(here)) => {
+                let text = format!("{text}, of the {here}; they are proven all the same, and the others were not read");
+                Verdict::new(name, Standing::Open, text)
+            }
             _ => Verdict::new(name, Standing::Open, format!("{text}; what stands in the log is not proven")),
         }
     }
@@ -214,6 +242,9 @@ impl Found<'_> {
     /// The entries that no witnessed checkpoint covers yet.
     fn unanchored(&self) -> Verdict {
         let name = "unanchored";
+        if let Some(why) = self.anchor_fault {
+            return Verdict::new(name, Standing::Unchecked, why);
+        }
         let anchored = match (self.has_policy, &self.findings.quorum) {
             (true, Finding::Holds) if self.findings.witnesses.as_ref().is_some_and(|q| !q.cosigned.is_empty()) => {
                 Some(self.size())
@@ -237,6 +268,9 @@ impl Found<'_> {
     fn pruned(&self) -> Verdict {
         let name = "pruned";
         let gone = self.findings.report.entries_pruned;
+        if let Some(why) = self.pruned_fault {
+            return Verdict::new(name, Standing::Unchecked, format!("{why}: every entry is looked for"));
+        }
         if self.findings.report.size == 0 && self.findings.signature != Finding::Holds {
             return Verdict::new(name, Standing::Open, "there is no checkpoint that the log signed");
         }
@@ -255,6 +289,14 @@ impl Found<'_> {
     fn quorum_anchor(&self) -> Option<&Anchor> {
         let is_needed = self.has_policy && self.findings.quorum != Finding::Holds;
         self.anchor.filter(|anchor| is_needed && anchor.quorum == Finding::Holds && anchor.consistency == Finding::Holds)
+    }
+
+    /// The entries that were read, in words, where others were let go.
+    fn those_here(&self) -> Option<String> {
+        let report = &self.findings.report;
+        let read = usize::try_from(report.entries_checked).unwrap_or(usize::MAX);
+        (report.entries_pruned > 0)
+            .then(|| format!("{} that {} here", count(read, "entry"), if read == 1 { "is" } else { "are" }))
     }
 
     fn anchor_size(&self) -> Option<u64> {
@@ -309,3 +351,94 @@ fn duration(seconds: u64) -> String {
 const NOT_ASKED: &Finding = &Finding::NotAsked;
 /// How many of one kind are told.
 const MOST: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use marque_core::PersonId;
+    use marque_core::id::{ObserverId, RecordId};
+    use marque_ledger::Report;
+
+    use super::*;
+
+    fn findings(checked: u64, pruned: u64) -> Findings {
+        let report = Report { size: checked + pruned, entries_checked: checked, entries_pruned: pruned, ..Report::default() };
+        Findings {
+            signature: Finding::Holds,
+            inclusion: Finding::Holds,
+            consistency: Finding::NotAsked,
+            quorum: Finding::NotAsked,
+            freshness: Finding::NotAsked,
+            checkpoint: None,
+            witnesses: None,
+            age: None,
+            report,
+        }
+    }
+
+    fn found<'a>(findings: &'a Findings, facts: &'a Facts) -> Found<'a> {
+        Found {
+            findings,
+            facts,
+            anchor: None,
+            anchor_fault: None,
+            origin: "example.org/log",
+            key_from: "a file",
+            key_is_beside: false,
+            older_size: None,
+            has_policy: false,
+            has_max_age: false,
+            pruned: findings.report.entries_pruned,
+            pruned_fault: None,
+        }
+    }
+
+    fn facts() -> Facts {
+        let mut facts = Facts::default();
+        facts.observers.insert(ObserverId::from_bytes([1; 16]), 300);
+        facts
+    }
+
+    /// Of entries that were let go nothing is claimed that only their contents could show.
+    #[test]
+    fn what_was_not_read_is_not_vouched_for() {
+        let mut facts = facts();
+        let (whole, pruned) = (findings(300, 0), findings(44, 256));
+        assert_eq!(found(&whole, &facts).erased().standing, Standing::Holds);
+        let erased = found(&pruned, &facts).erased();
+        assert_eq!(erased.standing, Standing::Open);
+        assert!(erased.text.starts_with("none of the 44 entries that are here"), "{}", erased.text);
+        let sequence = found(&pruned, &facts).sequence();
+        assert_eq!(sequence.standing, Standing::Holds);
+        assert!(sequence.text.contains("numbered the 44 entries that are here without"), "{}", sequence.text);
+        assert!(found(&whole, &facts).sequence().text.contains("numbered their entries without"));
+
+        facts.erased.insert(PersonId::pseudonym([1; 16]));
+        assert_eq!(found(&whole, &facts).erased().standing, Standing::Holds);
+        let erased = found(&pruned, &facts).erased();
+        assert!(erased.standing == Standing::Open && erased.text.contains("44 entries that are here"), "{}", erased.text);
+        assert!(!erased.is_bad(), "that entries were let go by a rule is no fault");
+    }
+
+    #[test]
+    fn calls_without_an_outcome_are_counted() {
+        let (findings, mut facts) = (findings(300, 0), facts());
+        let text = |facts: &Facts| found(&findings, facts).sequence().text;
+        assert!(!text(&facts).contains("outcome"));
+        facts.open.insert(RecordId::from_bytes([1; 16]));
+        assert!(text(&facts).ends_with("; 1 allowed call has no outcome yet"), "{}", text(&facts));
+        facts.open.insert(RecordId::from_bytes([2; 16]));
+        assert!(text(&facts).ends_with("; 2 allowed calls have no outcome yet"), "{}", text(&facts));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_verdict() {
+        let (findings, facts) = (findings(300, 0), facts());
+        let found = Found {
+            pruned_fault: Some("`pruned` is not text"),
+            anchor_fault: Some("it is not text"),
+            ..found(&findings, &facts)
+        };
+        let bad: Vec<&str> = found.verdicts().iter().filter(|verdict| verdict.is_bad()).map(|verdict| verdict.name).collect();
+        assert_eq!(bad, ["unanchored", "pruned"]);
+    }
+}
