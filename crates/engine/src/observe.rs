@@ -3,6 +3,7 @@
 mod cgroup;
 mod connection;
 mod names;
+pub mod tables;
 
 pub use connection::Connections;
 
@@ -173,10 +174,12 @@ const MAX_ANCESTORS: usize = 64;
 /// A numeric field of `/proc/<pid>/stat`. The second field is the program's name in parentheses and may hold anything,
 /// so counting starts behind the last of them.
 fn stat_field(pid: u32, field: usize) -> std::io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = stat.rsplit_once(')').ok_or_else(unreadable)?;
-    let text = rest.split_ascii_whitespace().nth(field.saturating_sub(3)).ok_or_else(unreadable)?;
-    text.parse().map_err(|_| unreadable())
+    field_of(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?, field).ok_or_else(unreadable)
+}
+
+fn field_of(stat: &str, field: usize) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(field.saturating_sub(3))?.parse().ok()
 }
 
 /// The effective id of a line such as `Uid: real effective saved fs`.
