@@ -76,7 +76,7 @@ impl Observer {
         let held = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(|e| gone(e.into()))?;
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let started = start_time(pid).map_err(gone)?;
-        let status = std::fs::read_to_string(proc.join("status")).map_err(gone)?;
+        let status = text(proc.join("status")).map_err(gone)?;
         let exe = std::fs::read_link(proc.join("exe")).map_err(gone)?;
         let Some(digest) = digest(&proc.join("exe")).map_err(gone)? else { return Ok(None) };
         let mut selectors = BTreeSet::new();
@@ -174,7 +174,12 @@ const MAX_ANCESTORS: usize = 64;
 /// A numeric field of `/proc/<pid>/stat`. The second field is the program's name in parentheses and may hold anything,
 /// so counting starts behind the last of them.
 fn stat_field(pid: u32, field: usize) -> std::io::Result<u64> {
-    field_of(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?, field).ok_or_else(unreadable)
+    field_of(&text(format!("/proc/{pid}/stat"))?, field).ok_or_else(unreadable)
+}
+
+/// A table in which a program is named: the kernel cuts a name after 15 bytes, within a letter too.
+fn text(table: impl AsRef<Path>) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(table)?).into_owned())
 }
 
 fn field_of(stat: &str, field: usize) -> Option<u64> {
@@ -221,6 +226,15 @@ mod tests {
         }
         assert_eq!(parent_of(pid).unwrap(), std::os::unix::process::parent_id());
         assert!(observe(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_nothing() {
+        rustix::thread::set_name(c"14 letters and\xc3").unwrap();
+        let thread = u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+        assert!(std::fs::read_to_string(format!("/proc/{thread}/stat")).is_err());
+        assert_eq!(parent_of(thread).unwrap(), std::os::unix::process::parent_id());
+        assert!(start_time(thread).unwrap() >= start_time(std::process::id()).unwrap());
     }
 
     #[test]
