@@ -59,6 +59,7 @@ pub const CLIENTS: &[Client] = &[
     Client { area: "identity", name: "spiffe-java", version: "0.8.17", how: How::Java },
     Client { area: "identity", name: "spiffe-java-mtls", version: "0.8.17", how: How::Java },
     Client { area: "identity", name: "envoy", version: "1.40.0", how: How::Python },
+    Client { area: "identity", name: "envoy-rotation", version: "1.40.0", how: How::Python },
     Client { area: "identity", name: "openssl", version: "any", how: How::System("openssl", "openssl") },
     // The last one: it leaves more authorities than one, and others count on one.
     Client { area: "identity", name: "spiffe-go-rotation", version: "2.8.2", how: How::Go("spiffe") },

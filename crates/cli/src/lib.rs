@@ -1,4 +1,4 @@
-//! Marque: govern what software agents do. The binary's own code, as a library so that its manifest reader can be fuzzed.
+//! Marque: govern what software agents do. The binary's own code, as a library so that what reads people's files can be fuzzed.
 
 mod args;
 mod beat;
@@ -20,9 +20,12 @@ mod trust;
 mod web;
 mod witnesses;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+
+pub use config::Config;
 
 /// The program: reads the command line, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
@@ -32,4 +35,10 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => output.failure(&failure),
     }
+}
+
+/// The configuration by which `marque serve --config FILE` would go; or why it would not.
+pub fn configuration(file: &Path) -> Result<Config, String> {
+    let args = args::ServeArgs { config: Some(file.to_owned()), ..args::ServeArgs::default() };
+    Config::read(&args).map_err(|failure| failure.message)
 }

@@ -57,7 +57,7 @@ pub use exchange::{Exchange, Exchanged, TokenType};
 pub use followers::{Batch, Export, ExportFormat, ExportStatus, Follower, Framing, Limits, Piece, Rendering};
 pub use issue::{HeldWit, IssuedWit, IssuedX509, ValidatedJwt};
 pub use nodes::{NodePeer, NodeProof, NodeToken, NodeView};
-pub use observe::{Connections, Observer, Process, observe, parent_of, shares_pids, start_time};
+pub use observe::{Connections, Observer, Process, observe, parent_of, shares_pids, start_time, tables};
 pub use open::{Engine, Options};
 pub use passage::Passage;
 pub use query::{

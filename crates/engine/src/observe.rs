@@ -4,6 +4,7 @@ mod cgroup;
 mod connection;
 mod names;
 mod process;
+pub mod tables;
 
 pub use connection::Connections;
 pub use process::Process;
@@ -137,7 +138,7 @@ impl Changing {
     fn of(proc: &Path) -> std::io::Result<Self> {
         let exe = File::open(proc.join("exe"))?;
         let file = FileKey::of(&exe.metadata()?);
-        let status = std::fs::read_to_string(proc.join("status"))?;
+        let status = text(proc.join("status"))?;
         Ok(Self { status, exe, link: std::fs::read_link(proc.join("exe"))?, file })
     }
 
@@ -193,10 +194,17 @@ const MAX_ANCESTORS: usize = 64;
 /// A numeric field of `/proc/<pid>/stat`. The second field is the program's name in parentheses and may hold anything,
 /// so counting starts behind the last of them.
 fn stat_field(pid: u32, field: usize) -> std::io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = stat.rsplit_once(')').ok_or_else(unreadable)?;
-    let text = rest.split_ascii_whitespace().nth(field.saturating_sub(3)).ok_or_else(unreadable)?;
-    text.parse().map_err(|_| unreadable())
+    field_of(&text(format!("/proc/{pid}/stat"))?, field).ok_or_else(unreadable)
+}
+
+/// A table in which a program is named: the kernel cuts a name after 15 bytes, within a letter too.
+fn text(table: impl AsRef<Path>) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(table)?).into_owned())
+}
+
+fn field_of(stat: &str, field: usize) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(field.saturating_sub(3))?.parse().ok()
 }
 
 /// What stands behind a field's name in `/proc/<pid>/status`.
@@ -242,6 +250,15 @@ mod tests {
         }
         assert_eq!(parent_of(pid).unwrap(), std::os::unix::process::parent_id());
         assert!(observe(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_nothing() {
+        rustix::thread::set_name(c"14 letters and\xc3").unwrap();
+        let thread = u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+        assert!(std::fs::read_to_string(format!("/proc/{thread}/stat")).is_err());
+        assert_eq!(parent_of(thread).unwrap(), std::os::unix::process::parent_id());
+        assert!(start_time(thread).unwrap() >= start_time(std::process::id()).unwrap());
     }
 
     #[test]

@@ -193,8 +193,8 @@ impl BrokerApi {
     }
 }
 
-/// The process that a request refers to. Only this sort of reference is understood (Broker API §3.1.3).
-fn process(reference: Option<pb::WorkloadReference>) -> Result<u32, Status> {
+/// The number of the process that a request refers to. Only this sort of reference is understood (Broker API §3.1.3).
+pub fn process(reference: Option<pb::WorkloadReference>) -> Result<u32, Status> {
     let invalid = |why: &str| refused(Refusal::Invalid, why, None);
     let reference = reference.and_then(|r| r.reference).ok_or_else(|| invalid("the request refers to no workload"))?;
     if reference.type_url != PID_REFERENCE {

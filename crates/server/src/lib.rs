@@ -30,5 +30,5 @@ pub mod witnessing;
 pub mod workload;
 
 pub use authority::AnyAuthority;
-pub use oauth::router as oauth_router;
+pub use oauth::{TokenError, exchange_of, router as oauth_router};
 pub use serve::{Peer, bind_unix, http, peer_of, tcp_connections, unix_connections};

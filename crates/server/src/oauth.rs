@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Form, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{Form, FromRequest as _, State};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -52,9 +53,22 @@ pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// An error of RFC 6749 §5.2 or RFC 8693 §2.2.2.
 pub struct TokenError(pub(crate) StatusCode, pub(crate) &'static str, pub(crate) String);
 
+impl TokenError {
+    /// The error's code.
+    pub fn code(&self) -> &'static str {
+        self.1
+    }
+
+    /// What it is, in the characters that a description may have (RFC 6749 §5.2).
+    pub fn description(&self) -> String {
+        let may_be = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+        self.2.chars().map(|c| if may_be(c) { c } else { '?' }).collect()
+    }
+}
+
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
-        (self.0, no_store(), Json(json!({ "error": self.1, "error_description": self.2 }))).into_response()
+        (self.0, no_store(), Json(json!({ "error": self.1, "error_description": self.description() }))).into_response()
     }
 }
 
@@ -70,7 +84,7 @@ async fn token(
         return Ok((no_store(), Json(ci::exchange(&engine, &request).await?)).into_response());
     }
     let client = workload.ok_or_else(unknown)?;
-    let exchange = parse(&engine, client, request)?;
+    let exchange = parse(engine.gateway(), client, request)?;
     let given = engine.exchange(exchange).await.map_err(refused)?;
     let lifetime = given.lease.expires.seconds().saturating_sub(given.lease.issued.seconds());
     let grants: Vec<String> = given.lease.scope.grants().map(ToString::to_string).collect();
@@ -86,7 +100,15 @@ async fn token(
     Ok((no_store(), Json(body)).into_response())
 }
 
-fn parse(engine: &Engine, client: Workload, request: TokenRequest) -> Result<Exchange, TokenError> {
+/// What a workload asks for by a form, where tokens are for `gateway`.
+pub async fn exchange_of(form: Vec<u8>, gateway: &str, client: Workload) -> Result<Exchange, TokenError> {
+    let request = Request::post("/oauth/token").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let request = request.body(Body::from(form)).map_err(|e| invalid(e.to_string()))?;
+    let Form(request) = Form::<TokenRequest>::from_request(request, &()).await.map_err(|e| invalid(e.body_text()))?;
+    parse(gateway, client, request)
+}
+
+fn parse(gateway: &str, client: Workload, request: TokenRequest) -> Result<Exchange, TokenError> {
     if request.grant_type != GRANT {
         let why = format!("only `{GRANT}` is supported");
         return Err(TokenError(StatusCode::BAD_REQUEST, "unsupported_grant_type", why));
@@ -107,8 +129,8 @@ fn parse(engine: &Engine, client: Workload, request: TokenRequest) -> Result<Exc
     if request.requested_token_type.is_some_and(|t| t != ACCESS_TOKEN) {
         return Err(invalid(format!("`requested_token_type` can only be `{ACCESS_TOKEN}`")));
     }
-    if let Some(target) = request.audience.iter().chain(&request.resource).find(|t| t.as_str() != engine.gateway()) {
-        let why = format!("`{target}` is not a target here: tokens are for `{}`", engine.gateway());
+    if let Some(target) = request.audience.iter().chain(&request.resource).find(|t| t.as_str() != gateway) {
+        let why = format!("`{target}` is not a target here: tokens are for `{gateway}`");
         return Err(TokenError(StatusCode::BAD_REQUEST, "invalid_target", why));
     }
     // A parameter without a value counts as left out (RFC 6749 §3.2).

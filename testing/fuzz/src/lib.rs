@@ -4,9 +4,13 @@
 //! A target never panics on any input, and what it takes, it prints and reads back the same. `marque-fuzz TARGET` looks
 //! for an input that breaks one; the files under `corpus/` replay as ordinary tests.
 
+mod asked;
+mod authority;
+mod batch;
 mod documents;
 mod found;
 mod gateway;
+mod host;
 mod index;
 mod ledger;
 mod manifest;
@@ -16,6 +20,7 @@ mod nodes;
 mod policy;
 mod query;
 mod sds;
+mod sealed;
 mod svid;
 mod vault;
 mod witness;
@@ -23,22 +28,27 @@ mod witness;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use asked::{server_exchange, server_reference};
+pub use authority::{svid_authorities, svid_upstream};
+pub use batch::store_batch;
 pub use documents::{
     svid_bundle, svid_bundle_map, svid_discovery, svid_oidc, svid_pop, svid_relationship, svid_selectors, svid_url,
 };
 pub use found::{requests, store_record, trace_receipts, trace_variants, when};
 pub use gateway::gateway_message;
+pub use host::{host_cgroup, host_names, host_stat, host_status, host_tcp};
 pub use index::{index_block, index_manifest, index_run};
 pub use ledger::{
     ledger_bundle, ledger_checkpoint, ledger_note, ledger_path, ledger_proof, ledger_tile, ledger_verifier, ledger_verify_log,
 };
-pub use manifest::manifest;
+pub use manifest::{configuration, manifest};
 pub use model::{digest, event, grant, id, person_id, resource_id, scope, selector, spiffe_id, target, trust_domain, ttl};
 pub use mutate::{Mutator, Random};
-pub use nodes::{CHALLENGE, NODE_ROOT, svid_node};
+pub use nodes::{CHALLENGE, NODE_ROOT, node_joined, node_received, svid_node};
 pub use policy::policy_load;
 pub use query::server_query;
 pub use sds::server_sds;
+pub use sealed::{store_seal, store_sealed};
 pub use svid::{KEY, NOW, OIDC_KEY, WIT_KEY, svid_jwt, svid_typed, svid_wit, svid_x509};
 pub use vault::{store_entry, store_parts, store_subject, store_veil};
 pub use witness::{ledger_add_checkpoint, ledger_cose, ledger_cosignatures, ledger_policy};
@@ -122,18 +132,33 @@ pub const TARGETS: &[Target] = &[
     named("svid_relationship", svid_relationship),
     named("svid_pop", svid_pop),
     named("svid_node", svid_node),
+    Target { name: "svid_authorities", run: svid_authorities, tries: 500 },
+    Target { name: "svid_upstream", run: svid_upstream, tries: 500 },
+    named("node_received", node_received),
+    named("host_stat", host_stat),
+    named("host_status", host_status),
+    named("host_cgroup", host_cgroup),
+    named("host_names", host_names),
+    named("host_tcp", host_tcp),
     named("trace_receipts", trace_receipts),
     Target { name: "trace_variants", run: trace_variants, tries: 500 },
     named("when", when),
     named("requests", requests),
     named("server_sds", server_sds),
     named("server_query", server_query),
+    named("server_exchange", server_exchange),
+    named("server_reference", server_reference),
     named("store_record", store_record),
     named("store_entry", store_entry),
     named("store_parts", store_parts),
+    named("store_batch", store_batch),
     // What is in files takes files.
     Target { name: "store_subject", run: store_subject, tries: 500 },
     Target { name: "store_veil", run: store_veil, tries: 200 },
+    Target { name: "store_seal", run: store_seal, tries: 200 },
+    Target { name: "store_sealed", run: store_sealed, tries: 200 },
+    Target { name: "node_joined", run: node_joined, tries: 200 },
+    Target { name: "configuration", run: configuration, tries: 300 },
     Target { name: "index_manifest", run: index_manifest, tries: 300 },
     Target { name: "index_run", run: index_run, tries: 300 },
     Target { name: "index_block", run: index_block, tries: 300 },

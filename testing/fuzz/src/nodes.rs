@@ -1,11 +1,14 @@
-//! Nodes that join by a certificate of another CA.
+//! Nodes that join by a certificate of another CA, what they are answered, and what they keep.
 
 use std::sync::LazyLock;
 
+use marque_core::time::Timestamp;
 use marque_ledger::decode_bundle;
+use marque_server::node::{Home, HomeError, Joined, received};
 use marque_svid::thumbprint;
 use marque_svid::x509pop::{Answer, Challenge, PopVerifier};
 
+use crate::documents::same_json;
 use crate::svid::NOW;
 
 /// [`PopVerifier::verify`]: an answer on the first line, and behind it the chain, as a bundle of entries holds it. Whatever
@@ -26,6 +29,35 @@ pub fn svid_node(data: &[u8]) {
         let again = KNOWN.verifier.verify(&chain, challenge.clone(), &answer, NOW);
         assert!(again.is_err(), "an answer passes for {challenge:?}");
     }
+}
+
+/// [`Home`]: what a node left is found again as it was, or is said to be of no use.
+#[expect(clippy::expect_used, reason = "a target panics when a property breaks")]
+pub fn node_joined(data: &[u8]) {
+    same_json::<Joined>(data);
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("node.json"), data).expect("a file");
+    let home = Home::open(dir.path()).expect("the directory is there");
+    match home.load() {
+        Ok(joined) => {
+            let joined = joined.expect("the file is there");
+            home.save(&joined).expect("what was read can be written");
+            let again = home.load().ok().flatten().expect("what was written can be read");
+            assert_eq!(serde_json::to_string(&again).ok(), serde_json::to_string(&joined).ok());
+        }
+        Err(error) => assert!(matches!(error, HomeError::Damaged(_)), "{error}"),
+    }
+}
+
+/// [`received`]: an X.509-SVID that a node may show has a certificate and a key's bytes as they were sent, and times that do not
+/// turn round.
+pub fn node_received(data: &[u8]) {
+    let Some((svid, ends)) = received(data, NOW) else { return };
+    assert!(!svid.chain.is_empty(), "an SVID without a certificate");
+    let lengths = svid.chain.iter().map(Vec::len).sum::<usize>() + svid.key_pkcs8.len();
+    assert!(lengths <= data.len(), "{lengths} bytes out of {}", data.len());
+    let Some((later, ends_later)) = received(data, Timestamp::from_seconds(NOW.seconds() + 60)) else { return };
+    assert!(later.due >= svid.due && ends_later >= ends, "what is received later is due before");
 }
 
 /// The CA, and what nodes are asked.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::fault::{Fault, Heard, Result, need};
 use crate::process::Server;
 use crate::python::hear;
+use crate::site::Site;
 use crate::world::{GO, GO_PEER, JAVA, World};
 
 /// go-spiffe fetches all that the Workload API gives; what it may not have, it does not get.
@@ -85,9 +86,19 @@ pub fn java_mtls(world: &World) -> Result<Heard> {
 
 /// Envoy takes its certificate and its roots by SDS, and speaks mutual TLS both ways.
 pub fn envoy(world: &World) -> Result<Heard> {
+    hear(envoy_client(world, &world.site)?.args(["talk", &id(crate::world::PYTHON), &id(crate::world::ENVOY)]))
+}
+
+/// Envoy goes on with its next certificate while requests come: it has the second within half the life of the first.
+pub fn envoy_rotation(world: &World) -> Result<Heard> {
+    let brief = Site::brief(&world.site.binary, world.dir())?;
+    hear(envoy_client(world, &brief)?.args(["rotate", &id(crate::world::PYTHON), &id(crate::world::ENVOY), "2", "25"]))
+}
+
+fn envoy_client(world: &World, site: &Site) -> Result<Command> {
     let mut command = Command::new(world.python()?);
-    command.arg(clients().with_file_name("envoy").join("envoy_client.py")).env(SOCKET, &world.site.addresses.workload_api);
-    hear(command.args(["talk", &id(crate::world::PYTHON), &id(crate::world::ENVOY)]))
+    command.arg(clients().with_file_name("envoy").join("envoy_client.py")).env(SOCKET, &site.addresses.workload_api);
+    Ok(command)
 }
 
 /// The crate's own Workload API tests, from the source that cargo has fetched.

@@ -69,6 +69,7 @@ const JUDGES: &[Judge] = &[
     Judge { area: "identity", client: "spiffe-java", version: "0.8", run: Whole(identity::java) },
     Judge { area: "identity", client: "spiffe-java-mtls", version: "0.8", run: Whole(identity::java_mtls) },
     Judge { area: "identity", client: "envoy", version: "1.40", run: Whole(identity::envoy) },
+    Judge { area: "identity", client: "envoy-rotation", version: "1.40", run: Whole(identity::envoy_rotation) },
     Judge { area: "identity", client: "openssl", version: "any", run: Whole(x509::judge) },
     Judge { area: "identity", client: "spiffe-rust-own-tests", version: "0.19", run: Whole(identity::own_tests) },
     // The last one: it leaves more authorities than one, and others count on one.

@@ -71,6 +71,17 @@ impl Site {
         Ok(Self { demo: Some(left), ..site })
     }
 
+    /// A server whose X.509-SVIDs live for half a minute, with the manifest that stands in `dir`.
+    pub fn brief(binary: &Path, dir: &Path) -> Result<Self> {
+        let (name, state, config) = ("brief", dir.join("brief"), dir.join("brief.toml"));
+        std::fs::write(&config, "[authority]\nx509_svid_ttl = \"30s\"\n")?;
+        let (server, addresses) = serve(binary, dir, name, &state, &["--config", &config.display().to_string()])?;
+        let site = Self { name, addresses, binary: binary.to_owned(), demo: None, state, _server: server, exports: None };
+        site.marque(&["secret", "set", "office-key"], "nobody calls the office here")?;
+        site.marque(&["apply", "-f", &dir.join("manifest").display().to_string()], "")?;
+        Ok(site)
+    }
+
     /// The log's directory.
     pub fn ledger(&self) -> PathBuf {
         self.state.join("ledger")

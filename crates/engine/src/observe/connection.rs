@@ -45,7 +45,7 @@ impl Connections {
 }
 
 /// The inode of the socket whose own address is `theirs`. A socket that no process holds any more has the inode 0.
-fn inode(table: &str, theirs: SocketAddrV4, ours: SocketAddrV4) -> Option<&str> {
+pub(super) fn inode(table: &str, theirs: SocketAddrV4, ours: SocketAddrV4) -> Option<&str> {
     let address = |a: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(a.ip().octets()), a.port());
     let (local, remote) = (address(theirs), address(ours));
     let inode = table.lines().find_map(|line| {

@@ -36,7 +36,7 @@ impl Names {
 }
 
 /// `name:password:number:…` (passwd(5), group(5)). Of two names for one number the first counts.
-fn parse(text: &str) -> HashMap<u32, String> {
+pub(super) fn parse(text: &str) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for line in text.lines() {
         let mut fields = line.split(':');

@@ -2,6 +2,7 @@
 
 use marque_core::event::Body;
 use marque_core::identity::{Kind, Lifecycle};
+use marque_core::revocation::Target;
 use marque_core::time::Ttl;
 use marque_engine::desired::{Desired, IdentitySpec};
 use marque_engine::{EngineError, TrustedIssuer};
@@ -56,16 +57,24 @@ impl Platform {
 #[tokio::test]
 async fn a_job_is_the_identity_whose_claims_it_has() {
     let ci = Platform::new().await;
-    let instance = ci.world.engine.attest_token(&ci.token(|_| {})).await.unwrap();
+    let token = ci.token(|_| {});
+    let instance = ci.world.engine.attest_token(&token).await.unwrap();
     assert_eq!(instance.identity.to_string(), "spiffe://example.org/pipeline/deploy");
     assert_eq!((instance.attestation.method.as_str(), instance.attestation.pid), ("oidc", 0));
     let svid = ci.world.engine.jwt_svid(&instance, &["https://api.example.org".into()]).await.unwrap();
     assert!(ci.world.engine.validate_jwt_svid(&svid, Some("https://api.example.org")).is_ok());
     // Another step has another token, and is another instance.
-    let step = ci.world.engine.attest_token(&ci.token(|c| c["jti"] = json!("job-1-step-2"))).await.unwrap();
+    let other = ci.token(|c| c["jti"] = json!("job-1-step-2"));
+    let step = ci.world.engine.attest_token(&other).await.unwrap();
     assert_ne!(step.id, instance.id);
-    let same = ci.world.engine.attest_token(&ci.token(|_| {})).await.unwrap();
-    assert!(same.id == instance.id || same.since >= instance.since);
+    // The same token, later, is the same instance, unless that was revoked.
+    ci.world.advance(30);
+    assert_eq!(ci.world.engine.attest_token(&token).await.unwrap(), instance);
+    assert_eq!(ci.world.state().instances.len(), 2);
+    ci.world.engine.revoke(&ci.world.admin, Target::Instance(step.id), "lost").await.unwrap();
+    let again = ci.world.engine.attest_token(&other).await.unwrap();
+    assert_ne!(again.id, step.id);
+    assert!(ci.world.state().check_instance(again.id).is_ok() && ci.world.state().check_instance(step.id).is_err());
     // It ends with its token, and with it everything that it holds.
     ci.world.advance(601);
     ci.world.tick().await;

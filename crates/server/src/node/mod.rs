@@ -29,6 +29,7 @@ pub use home::{Home, HomeError, Joined};
 pub use join::{Credentials, JoinError, join};
 pub use link::LinkError;
 pub use remote::RemoteSource;
+pub use wire::received;
 use wire::{JoinRequest, JwtRequest, OfInstance, SyncRequest, ValidateRequest, WireJwt, WireSvid, WireValid};
 
 /// The routes for one connection; its node, if its client showed a node's certificate, is an extension of each request.

@@ -10,6 +10,8 @@ use marque_engine::{AuthorityId, EngineError, HeldX509, NodeProof, PopAnswer, Po
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::source::HeldSvid;
+
 /// The codes of errors. After the first two the node is not one of this server's any more.
 pub(super) const BANNED: &str = "banned";
 pub(super) const UNAUTHENTICATED: &str = "unauthenticated";
@@ -103,6 +105,9 @@ impl WireSvid {
     /// In the time of whoever received it at `now`; nothing where it is not as it should be.
     pub(super) fn received(&self, now: Timestamp) -> Option<Received> {
         let chain = self.chain.iter().map(|der| STANDARD.decode(der)).collect::<Result<Vec<_>, _>>().ok()?;
+        if chain.is_empty() {
+            return None;
+        }
         let after = |micros: i64| Timestamp::from_micros(now.micros().saturating_add(micros));
         Some(Received {
             chain,
@@ -112,6 +117,12 @@ impl WireSvid {
             ends: after(self.ends_in),
         })
     }
+}
+
+/// What a node holds of the server's answer with an X.509-SVID, in its own time, and when that ends.
+pub fn received(answer: &[u8], now: Timestamp) -> Option<(HeldSvid, Timestamp)> {
+    let Received { chain, key, authority, due, ends } = serde_json::from_slice::<WireSvid>(answer).ok()?.received(now)?;
+    Some((HeldSvid { chain, key_pkcs8: key, due, authority }, ends))
 }
 
 /// A node asks what it may show.

@@ -4,7 +4,7 @@
 //! one fdatasync, and a busy one almost nothing. A batch is the unit of durability: after a crash it is there whole or
 //! not at all.
 
-mod batch;
+pub mod batch;
 #[cfg(test)]
 mod crash_tests;
 mod pace;

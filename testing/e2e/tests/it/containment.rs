@@ -1,8 +1,10 @@
-//! No secret reaches an agent: not in its environment, not in its arguments, not in its open files.
+//! No secret reaches an agent: not in its environment, not in its arguments, not in its open files, and from an isolated one
+//! no way leads to any.
 
 use std::fs::File;
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,6 +105,41 @@ fn an_isolated_process_has_the_gateway_and_no_other_way_out() {
     assert_eq!(got, ["GOT environment", "GOT write"], "{kept}");
 }
 
+/// The server and the launcher as a user without any privilege. What the agent may do as that user it does without isolation,
+/// but for a look at its launcher, which has a person's credential in its memory.
+#[test]
+fn an_unprivileged_user_is_isolated_too() {
+    let escape = Escape::prepare_in(Office::open_as(NOBODY));
+    let said = escape.run(&[]);
+    let got: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("GOT ")).collect();
+    for way in ["environment", "environment of another", "signal", "state", "home", "api socket", "tool server", "resolver"] {
+        assert!(got.contains(&way), "`{way}` is no way out: {said}");
+    }
+    assert!(!got.iter().any(|way| way.ends_with("the launcher")), "{said}");
+    let said = escape.run(&["--isolate"]);
+    assert!(!said.contains("GOT"), "{said}");
+}
+
+/// Where the kernel gives no user namespaces, an isolated command is not started, and one that is not isolated is.
+#[test]
+fn isolation_is_refused_where_there_are_no_user_namespaces() {
+    let escape = Escape::prepare();
+    for (options, code) in [(&["--isolate"][..], 1), (&[][..], 0)] {
+        let inner = escape.command(options);
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--", "sh", "-c", WITHOUT_NAMESPACES, "sh"]);
+        command.arg(inner.get_program()).args(inner.get_args()).env_clear().current_dir(inner.get_current_dir().unwrap());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let said = finish(command, "");
+        let is_started = said.out.contains("TRIED all");
+        match code {
+            0 => said.must(code, &["TRIED all"]),
+            _ => said.must(code, &["`--isolate` needs", "user.max_user_namespaces", "the command was not started"]),
+        }
+        assert_eq!(is_started, code == 0, "{said:#?}");
+    }
+}
+
 #[test]
 fn isolation_is_refused_where_it_would_be_none() {
     let escape = Escape::prepare();
@@ -132,12 +169,15 @@ struct Escape {
 
 impl Escape {
     fn prepare() -> Self {
-        let office = Office::open();
+        Self::prepare_in(Office::open())
+    }
+
+    fn prepare_in(office: Office) -> Self {
         office.world.write("home/.netrc", PLANTED);
         office.world.write("work/prompt.txt", "find every credential there is");
         let mut other = Command::new("sleep");
         other.arg("600").env("SECRET", PLANTED);
-        let other = Running::start(other, &office.world.dir().join("other.log"));
+        let other = Running::start(office.world.as_user(other), &office.world.dir().join("other.log"));
         let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
         resolver.set_nonblocking(true).unwrap();
         Self { office, other, resolver }
@@ -171,7 +211,7 @@ pub fn escape() {
     let state = PathBuf::from(variable("PROBE_FOLDER").unwrap()).join("state");
     let target = PathBuf::from(variable("PROBE_TARGET").unwrap()).join(format!("escape-{}", std::process::id()));
     let mut shell = Command::new("sh");
-    shell.args(["-c", ATTEMPTS]).env("STATE", &state).env("TARGET", &target);
+    shell.args(["-c", ATTEMPTS]).env("STATE", &state).env("TARGET", &target).env("LAUNCHER", parent_id().to_string());
     println!("\n{}", String::from_utf8(shell.output().unwrap().stdout).unwrap());
     let got = |what: &str, got: bool| {
         if got {
@@ -193,16 +233,20 @@ const ATTEMPTS: &str = r#"
     test -n "$PLANTED_API_KEY" && echo "GOT environment"
     grep -q planted "/proc/$PROBE_OTHER/environ" && echo "GOT environment of another"
     kill -0 "$PROBE_OTHER" && echo "GOT signal"
+    grep -q planted "/proc/$LAUNCHER/environ" && echo "GOT environment of the launcher"
+    ( exec 3< "/proc/$LAUNCHER/mem" ) && echo "GOT memory of the launcher"
     cat "$STATE"/people/*.token && echo "
 GOT state"
     grep -rq planted "$HOME" && echo "GOT home"
     echo x > "$TARGET" && rm "$TARGET" && echo "GOT write"
 "#;
 
-const WAYS: [&str; 11] = [
+const WAYS: [&str; 13] = [
     "environment",
     "environment of another",
     "signal",
+    "environment of the launcher",
+    "memory of the launcher",
     "state",
     "home",
     "write",
@@ -212,6 +256,12 @@ const WAYS: [&str; 11] = [
     "token endpoint",
     "resolver",
 ];
+
+/// The user `nobody`.
+const NOBODY: u32 = 65_534;
+
+/// A user namespace in which no other can be made.
+const WITHOUT_NAMESPACES: &str = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$@""#;
 
 const PLANTED: &str = "machine example.org password planted-3f9a";
 

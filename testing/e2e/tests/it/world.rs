@@ -1,9 +1,12 @@
 //! A state directory of one's own, its server, and the command line over it.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::geteuid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,11 +16,34 @@ use crate::process::{PATIENCE, Running, Said, finish, marque, until};
 #[derive(Debug)]
 pub struct World {
     dir: TempDir,
+    /// Who works in it, if not the user that runs the tests.
+    user: Option<u32>,
 }
 
 impl World {
     pub fn new() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("mq").tempdir().unwrap() }
+        Self { dir: tempfile::Builder::new().prefix("mq").tempdir().unwrap(), user: None }
+    }
+
+    /// A world of another user, who has the binary in it, for another place may be out of reach. It takes root to make one.
+    pub fn of(user: u32) -> Self {
+        let world = Self { user: Some(user), ..Self::new() };
+        chown(world.dir(), Some(user), Some(user)).unwrap();
+        std::fs::copy(marque(), world.dir().join("marque")).unwrap();
+        world
+    }
+
+    /// Makes the world's user the one who runs a command.
+    pub fn as_user(&self, mut command: Command) -> Command {
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    /// Who works in it.
+    pub fn uid(&self) -> u32 {
+        self.user.unwrap_or_else(|| geteuid().as_raw())
     }
 
     /// A world whose server has run once, with the example's identities and the manifest's owner as its person.
@@ -52,7 +78,8 @@ impl World {
 
     /// The command with these arguments, over the state directory.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = clean(Command::new(marque()));
+        let binary = if self.user.is_some() { self.dir().join("marque") } else { marque() };
+        let mut command = self.as_user(clean(Command::new(binary)));
         command.arg("--state").arg(self.state()).args(args);
         command
     }

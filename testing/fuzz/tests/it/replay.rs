@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use marque_core::time::Ttl;
 use marque_fuzz::{Mutator, Random, TARGETS, Target};
+use marque_server::pb::broker::WorkloadReference;
 use marque_server::pb::sds::DiscoveryRequest;
 use marque_svid::oidc::{IssuerKeys, OidcVerifier};
 use marque_svid::x509pop::{Answer, Challenge, PopVerifier};
@@ -142,6 +143,59 @@ fn the_good_questions_and_files_are_taken() {
     }
     assert!(serde_json::from_slice::<Answer>(&read("svid_pop", "answer-good")).is_ok());
     assert!(serde_json::from_slice::<Challenge>(&read("svid_pop", "challenge-good")).is_ok());
+}
+
+/// The same for files with keys, for what nodes hold, and for what workloads and brokers ask.
+#[test]
+fn the_good_keys_and_requests_are_taken() {
+    for (file, good) in [("good", true), ("before-sets", true), ("other-key", false), ("elsewhere", false), ("no-ca", false)] {
+        let keys = read("svid_authorities", file);
+        let set =
+            marque_svid::AuthoritySet::from_json(&keys, &marque_svid::SoftwareKeys, &marque_svid::RotationPolicy::default());
+        assert_eq!(set.is_ok(), good, "{file}");
+    }
+    for (file, good) in [("p256", true), ("p384", true), ("rsa", true), ("apart", true), ("root", true), ("other-key", false)] {
+        let text = text("svid_upstream", file);
+        let parts: Vec<&str> = text.splitn(3, "\n\n").collect();
+        let upstream = marque_svid::UpstreamCa::from_pem(parts[0], parts[1], parts.get(2).copied());
+        assert_eq!(upstream.is_ok(), good, "{file}");
+    }
+    for (file, good) in [("good", true), ("negative", true), ("no-chain", false), ("bad-base64", false)] {
+        assert_eq!(marque_server::node::received(&read("node_received", file), marque_fuzz::NOW).is_some(), good, "{file}");
+    }
+    for (file, good) in [("good", true), ("zero", false), ("negative", false), ("other-kind", false), ("nothing", false)] {
+        let reference = WorkloadReference::decode(read("server_reference", file).as_slice()).unwrap();
+        assert_eq!(marque_server::broker::process(Some(reference)).is_ok(), good, "{file}");
+    }
+    for (file, good) in [("good", true), ("experimental", true), ("node", true), ("empty", true), ("open-console", false)] {
+        let path = Target::named("configuration").unwrap().folder().join(file);
+        assert_eq!(marque_cli::configuration(&path).is_ok(), good, "{file}");
+    }
+    assert!(marque_store::log::batch::decode(&read("store_batch", "whole")).is_some());
+}
+
+#[tokio::test]
+async fn the_good_exchanges_are_taken() {
+    let client = marque_engine::Workload {
+        lease: marque_core::id::LeaseId::from_bytes([1; 16]),
+        instance: marque_core::id::InstanceId::from_bytes([2; 16]),
+        identity: "spiffe://example.org/agent/researcher".parse().unwrap(),
+        thumbprint: String::new(),
+    };
+    for (file, code) in [
+        ("good", None),
+        ("delegation", None),
+        ("task", None),
+        ("quotes", Some("invalid_request")),
+        ("twice", Some("invalid_request")),
+        ("no-actor-type", Some("invalid_request")),
+        ("other-target", Some("invalid_target")),
+        ("password", Some("unsupported_grant_type")),
+        ("bad-scope", Some("invalid_scope")),
+    ] {
+        let asked = marque_server::exchange_of(read("server_exchange", file), "https://127.0.0.1:8444", client.clone()).await;
+        assert_eq!(asked.err().map(|error| error.code()), code, "{file}");
+    }
 }
 
 /// Whether an input passes, asked of the library and not of the target.
