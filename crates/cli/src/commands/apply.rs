@@ -5,7 +5,7 @@ use std::path::Path;
 use marque_engine::desired::Desired;
 use marque_engine::{Applied, Change, ChangeKind};
 
-use super::Context;
+use super::{Context, quoted};
 use crate::failure::{Failure, Result};
 use crate::manifest;
 use crate::output::Tone;
@@ -16,7 +16,8 @@ pub async fn plan(context: &Context<'_>, dir: &Path) -> Result<()> {
     context.output.show(&changes, || {
         print(context, &changes);
         if !changes.is_empty() {
-            context.output.line(format!("\nNothing was changed. To make it so: marque apply -f {}", dir.display()));
+            let dir = quoted(&dir.to_string_lossy());
+            context.output.line(format!("\nNothing was changed. To make it so: {} apply -f {dir}", context.marque));
         }
     });
     Ok(())
