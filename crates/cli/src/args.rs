@@ -21,43 +21,56 @@ pub use self::inventory::{ApplyArgs, IdentityCommand, ManifestArgs, PersonComman
 pub use self::keys::{KeysCommand, SealArgs};
 pub use self::ledger::{ExportCommand, ExportRun, LedgerCommand, LedgerQuery, LedgerQuestion, ViewsCommand};
 pub use self::serve::{CosignerArgs, KeyCommand, RootArgs, ServeArgs, WitnessArgs};
-pub use self::task::{ElevationCommand, InsideArgs, RunArgs, TaskCommand};
+pub use self::task::{ElevationCommand, InsideArgs, RunArgs, TaskCommand, length};
 
 /// Govern what software agents do: identities, tasks, decisions, and a record that outsiders can verify.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Args {
     /// The state directory.
-    #[arg(long, global = true, env = "MARQUE_STATE", value_name = "DIR")]
+    #[arg(long, global = true, env = "MARQUE_STATE", value_name = "DIR", help_heading = EVERYWHERE)]
     pub state: Option<PathBuf>,
     /// The person who asks; without it, the person that the state directory names as its first.
-    #[arg(long, global = true, env = "MARQUE_PERSON", value_name = "PERSON")]
+    #[arg(long, global = true, env = "MARQUE_PERSON", value_name = "PERSON", help_heading = EVERYWHERE)]
     pub person: Option<String>,
     /// Print JSON for machines.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// The heading of the options that every command takes.
+const EVERYWHERE: &str = "Everywhere";
+
 const EXAMPLES: &str = "\
 Examples:
   marque demo                                     see the whole story run
   marque serve                                    start the control plane and the gateway
-  marque init governance && marque plan -f governance
+  marque init governance && marque apply -f governance
   marque task start --as agent/researcher --purpose 'weekly report'
   marque run --as agent/researcher --task task_… -- python agent.py
-  marque who-can invoke tool:mail/send
-  marque revoke spiffe://example.org/agent/researcher --why 'behaves oddly'
+  marque who-can invoke tool:crm/send_email
+  marque revoke agent/researcher --why 'behaves oddly'
   marque trace report.md
 
 Exit codes: 0 done, 1 failed, 2 bad input (nothing changed), 3 refused by a rule, 4 not found or not whole.";
 
+const SERVE: &str = "\
+Port 0 is any free port. Everything else is set in the file of --config.
+
+Examples:
+  marque serve
+  marque serve --state state --trust-domain example.org --administrator alice@example.com
+  marque serve --state state --listen 127.0.0.1:0 --gateway 127.0.0.1:0 --console 127.0.0.1:0";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the whole story: agents, tools, decisions, an approval, a revocation, a trace.
+    #[command(after_help = "Examples:\n  marque demo\n  marque demo --dir office --serve")]
     Demo(DemoArgs),
     /// Start the control plane and the gateway.
+    #[command(after_help = SERVE)]
     Serve(ServeArgs),
     /// Write a small commented example manifest.
     #[command(after_help = "Example:\n  marque init governance\n  marque plan -f governance")]
@@ -68,9 +81,12 @@ pub enum Command {
     /// Print the JSON schema of manifests, for editors.
     Schema,
     /// Show what applying a manifest would change.
+    #[command(after_help = "Example:\n  marque plan -f governance")]
     Plan(ManifestArgs),
     /// Apply a manifest: all of it, or nothing when anything is wrong.
-    #[command(after_help = "Example:\n  marque apply -f governance --why 'the quarterly review'")]
+    #[command(
+        after_help = "Example:\n  marque init governance\n  marque plan -f governance\n  marque apply -f governance --why 'the quarterly review'"
+    )]
     Apply(ApplyArgs),
     /// Tasks: start, list, finish.
     #[command(subcommand)]
@@ -88,7 +104,7 @@ pub enum Command {
     Elevation(ElevationCommand),
     /// Revoke a lease, task, instance, identity, person or approval, with everything below it.
     #[command(
-        after_help = "Targets: lease_… task_… inst_… elev_… spiffe://… user:…\n\nExample:\n  marque revoke task_01JD… --why 'wrong customer'"
+        after_help = "Targets: lease_… task_… inst_… elev_… spiffe://… user:…, or an identity's path\n\nExamples:\n  marque revoke task_01JD… --why 'wrong customer'\n  marque revoke agent/researcher --why 'behaves oddly'"
     )]
     Revoke {
         /// What to revoke.
@@ -98,14 +114,15 @@ pub enum Command {
         why: String,
     },
     /// Which identities can do this, at once or with approval.
-    #[command(after_help = "Example:\n  marque who-can invoke tool:mail/send")]
+    #[command(after_help = "Example:\n  marque who-can invoke tool:crm/send_email")]
     WhoCan {
         /// read, write, export, invoke, infer, retrain, publish, delegate, issue
         action: Action,
-        /// As tool:mail/send or dataset:customers.
+        /// As tool:crm/send_email or dataset:customers.
         resource: ResourceId,
     },
     /// Everything that an identity may do, at once or with approval.
+    #[command(after_help = "Example:\n  marque can agent/researcher")]
     Can {
         /// A SPIFFE ID, or its path as agent/researcher.
         identity: String,
@@ -125,6 +142,9 @@ pub enum Command {
         arguments: Vec<std::ffi::OsString>,
     },
     /// What agents did: decisions and outcomes, the newest first.
+    #[command(
+        after_help = "Examples:\n  marque records --identity agent/researcher --limit 5\n  marque records --task task_01JD…"
+    )]
     Records {
         /// Only of this task.
         #[arg(long)]
@@ -183,8 +203,12 @@ pub enum Command {
     #[command(subcommand)]
     Tool(ToolCommand),
     /// What is wrong in the inventory.
+    #[command(
+        after_help = "Identities without a known owner or without selectors, tools without a risk, grants that match nothing.\n\nExample:\n  marque findings"
+    )]
     Findings,
     /// What is running.
+    #[command(after_help = "Examples:\n  marque status\n  marque --state state --json status")]
     Status,
     /// Print a completion script.
     #[command(after_help = "Example:\n  marque completions bash > /etc/bash_completion.d/marque")]

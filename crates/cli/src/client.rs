@@ -1,6 +1,6 @@
 //! The client of the administration API: of a running server, or, when none runs, of the state directory itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,21 +10,16 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use marque_core::PersonId;
-use marque_engine::{Engine, Env, Options};
+use marque_engine::{Engine, Options};
 use marque_server::api::{Api, router};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 use tower_service::Service as _;
 
 use crate::config::Config;
 use crate::failure::{Code, Failure, Result};
-
-/// Where the API's socket is in a state directory.
-pub fn api_socket(state: &Path) -> PathBuf {
-    state.join("marque.sock")
-}
+use crate::place::{At, credential_file, is_there, reach};
 
 /// A connection to the API as one person.
 pub struct Client {
@@ -41,16 +36,13 @@ enum End {
 impl Client {
     /// Connects as `person`, or as the state directory's first person.
     pub async fn connect(state: &Path, person: Option<&str>) -> Result<Self> {
-        let end = match UnixStream::connect(api_socket(state)).await {
-            Ok(stream) => {
+        let end = match reach(state, || old(state)).await? {
+            At::Server(stream) => {
                 let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
                 tokio::spawn(connection);
                 End::Server(sender)
             }
-            Err(_) => {
-                let engine = open(state).await?;
-                End::Directory(router(Api { engine: Arc::clone(&engine), launches: None }, None), engine)
-            }
+            At::Here(engine) => End::Directory(router(Api { engine: Arc::clone(&engine), launches: None }, None), engine),
         };
         Ok(Self { credential: credential(state, person)?, end })
     }
@@ -160,18 +152,10 @@ fn failure(status: StatusCode, bytes: &[u8]) -> Failure {
     Failure::new(code, message)
 }
 
-/// The engine on a state directory that no server holds.
-async fn open(state: &Path) -> Result<Arc<Engine>> {
-    if !state.join("trust-domain").is_file() {
-        let text = format!(
-            "no server is running, and `{}` is not a state directory: start `marque serve`, or name one with --state",
-            state.display()
-        );
-        return Err(Failure::new(Code::NotFound, text));
-    }
-    let config = Config::default();
-    let options = Options::new(config.trust_domain, config.administrator, format!("https://{}", config.listen));
-    Ok(Engine::open(state, Env::system(), options).await?)
+/// How a state directory is opened that no server holds; nothing where there is none.
+fn old(state: &Path) -> Result<Option<Options>> {
+    let options = |config: Config| Options::new(config.trust_domain, config.administrator, format!("https://{}", config.listen));
+    Ok(is_there(state)?.then(|| options(Config::default())))
 }
 
 /// A person's bootstrap credential, from its private file.
@@ -185,9 +169,13 @@ fn credential(state: &Path, person: Option<&str>) -> Result<SecretString> {
             name.trim().parse()?
         }
     };
-    let file = people.join(format!("{}.token", person.name()));
+    let file = credential_file(state, person.name());
     let secret = std::fs::read_to_string(&file).map_err(|e| {
-        Failure::new(Code::NotFound, format!("cannot read the credential of `{person}` in `{}`: {e}", file.display()))
+        let add = match e.kind() {
+            std::io::ErrorKind::NotFound => format!("; `marque person add {}` makes them known", person.name()),
+            _ => String::new(),
+        };
+        Failure::new(Code::NotFound, format!("cannot read the credential of `{person}` in `{}`: {e}{add}", file.display()))
     })?;
     Ok(SecretString::from(secret.trim().to_owned()))
 }

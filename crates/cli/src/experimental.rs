@@ -9,11 +9,12 @@ use marque_core::spiffe::{SpiffeId, TrustDomain};
 use marque_engine::{RotationPolicy, WIT_SVID_REVISION};
 use marque_server::broker::{Brokers, REVISION};
 use marque_server::tls::Tls;
-use marque_server::{bind_unix, tcp_connections, unix_connections};
+use marque_server::{tcp_connections, unix_connections};
 use serde::Deserialize;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::failure::{Failure, Result};
+use crate::files;
 
 /// `[experimental]`: each is off unless its value is the revision of the SPIFFE specifications that it follows.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -79,10 +80,12 @@ impl BrokerConfig {
         if let Some(other) = self.allow.iter().find(|id| id.trust_domain() != trust_domain) {
             return Err(Failure::input(format!("[broker] allow: `{other}` is not of this trust domain, `{trust_domain}`")));
         }
-        let failed = |e: std::io::Error| Failure::failed(format!("cannot listen on the Broker API's address: {e}"));
         match self.address()? {
-            Address::Unix(path) => bind_unix(path, 0o666).map(BrokerListener::Unix).map_err(failed),
-            Address::Tcp(address) => TcpListener::bind(address).await.map(BrokerListener::Tcp).map_err(failed),
+            Address::Unix(path) => files::listen(path, "`[broker] socket`").map(BrokerListener::Unix),
+            Address::Tcp(address) => {
+                let failed = |e| Failure::failed(format!("cannot listen on `{address}`, `[broker] socket`: {e}"));
+                TcpListener::bind(address).await.map(BrokerListener::Tcp).map_err(failed)
+            }
         }
     }
 

@@ -35,6 +35,11 @@ impl Failure {
         Self::new(Code::Input, message)
     }
 
+    /// With what it is about before it, as the setting that named the file.
+    pub fn of(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code as u8)
     }

@@ -1,10 +1,13 @@
-//! Files that people name.
+//! Files and sockets that people name.
 
 use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use marque_core::Digest;
+use marque_server::bind_unix;
 use sha2::{Digest as _, Sha256};
+use tokio::net::UnixListener;
 
 use crate::failure::{Failure, Result};
 
@@ -34,4 +37,40 @@ pub fn digest(mut from: impl Read) -> std::io::Result<(Digest, u64)> {
 /// Why a file that somebody named is of no use.
 pub fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
     Failure::input(format!("cannot read `{}`: {error}", file.display()))
+}
+
+/// Listens on a Unix socket that everybody may connect to. The folder that it is in is made where it is not there.
+pub fn listen(path: &Path, what: &str) -> Result<UnixListener> {
+    let listener = path.parent().map_or(Ok(()), open_folder).and_then(|()| bind_unix(path, 0o666));
+    listener.map_err(|e| Failure::failed(format!("cannot listen on `{}`, {what}: {e}", path.display())))
+}
+
+/// A folder through which everybody finds what is in it, whatever the mask of this process is.
+fn open_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    folder.parent().map_or(Ok(()), open_folder)?;
+    std::fs::DirBuilder::new().mode(0o755).create(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_gets_its_folders_and_an_error_names_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/marque/workload.sock");
+        let listener = listen(&path, "the Workload API's socket").unwrap();
+        for folder in ["run", "run/marque"] {
+            assert_eq!(dir.path().join(folder).metadata().unwrap().permissions().mode() & 0o777, 0o755, "{folder}");
+        }
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        drop(listener);
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let failed = listen(&dir.path().join("file/workload.sock"), "the Workload API's socket").unwrap_err();
+        assert!(failed.message.contains("file/workload.sock`, the Workload API's socket"), "{}", failed.message);
+    }
 }

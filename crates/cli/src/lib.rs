@@ -14,6 +14,7 @@ mod files;
 pub mod manifest;
 mod nodes;
 mod output;
+mod place;
 mod retention;
 mod serve;
 mod trust;

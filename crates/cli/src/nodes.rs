@@ -39,9 +39,10 @@ impl NodeConfig {
             options.max_staleness = ttl;
         }
         if let Some(PopConfig { roots }) = &self.x509pop {
-            let shown = roots.display();
-            let text = text(roots)?;
-            let verifier = PopVerifier::from_pem(&text).map_err(|e| Failure::input(format!("{shown}: {e}")))?;
+            let setting = "[node.x509pop] roots";
+            let text = text(roots).map_err(|e| e.of(setting))?;
+            let refused = |e| Failure::input(format!("`{}`: {e}", roots.display())).of(setting);
+            let verifier = PopVerifier::from_pem(&text).map_err(refused)?;
             options.node_roots = Some(Arc::new(verifier));
         }
         Ok(())

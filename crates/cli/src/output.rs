@@ -26,8 +26,7 @@ pub enum Tone {
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Self { json, colour }
+        Self { json, colour: coloured(std::io::stdout().is_terminal()) }
     }
 
     /// One line.
@@ -88,8 +87,14 @@ impl Output {
         let _ = if self.json {
             writeln!(err, "{}", serde_json::json!({ "error": failure.message, "code": failure.code as u8 }))
         } else {
-            writeln!(err, "{}: {}", self.paint(Tone::Bad, "error"), failure.message)
+            let there = Self { colour: coloured(err.is_terminal()), ..*self };
+            writeln!(err, "{}: {}", there.paint(Tone::Bad, "error"), failure.message)
         };
         failure.exit_code()
     }
+}
+
+/// Whether what goes to a terminal, or elsewhere, is coloured.
+pub fn coloured(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

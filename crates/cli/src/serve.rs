@@ -1,5 +1,6 @@
 //! `marque serve`: one process with every surface and the gateway.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::pin::Pin;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use marque_core::id::LeaseId;
-use marque_engine::{Engine, Env, KeyKind, Options};
+use marque_engine::{Engine, KeyKind, Options};
 use marque_gateway::{Gateway, Peer as GatewayPeer};
 use marque_server::api::{Api, router};
 use marque_server::broker::Brokers;
@@ -16,22 +17,29 @@ use marque_server::launch::{Door, Launches};
 use marque_server::tls::Tls;
 use marque_server::{AnyAuthority, agent, bind_unix, http, oauth_router, tcp_connections, unix_connections};
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::args::ServeArgs;
 use crate::beat::Beat;
-use crate::client::api_socket;
 use crate::config::Config;
-use crate::experimental;
-use crate::exports;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Tone};
-use crate::{trust, witnesses};
+use crate::place::{About, At, api_socket, credential_file, reach, served};
+use crate::{experimental, exports, files, trust, witnesses};
 
 /// Where a server listens, printed when it is ready.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Addresses {
     pub state: String,
+    #[serde(default)]
+    pub trust_domain: String,
+    /// The person whom the command line takes when nobody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_person: Option<String>,
+    /// The file with that person's credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_file: Option<String>,
     pub api: String,
     pub workload_api: String,
     pub issuer: String,
@@ -46,15 +54,19 @@ pub struct Addresses {
 }
 
 /// Serves until SIGTERM, ctrl-c, or until the log stops.
-pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> {
+pub async fn serve(state: &Path, args: &ServeArgs, output: &Output) -> Result<()> {
     // A file-size limit is an error of a write, as a full disk is, and not the end of the process without a word.
     let _limit = signal(SignalKind::from_raw(SIGXFSZ))?;
-    let bind = |what: &'static str| move |e: std::io::Error| Failure::failed(format!("cannot listen on {what}: {e}"));
-    let control = TcpListener::bind(config.listen).await.map_err(bind("the token endpoint's address"))?;
-    let gateway = TcpListener::bind(config.gateway).await.map_err(bind("the gateway's address"))?;
-    let console = TcpListener::bind(config.console).await.map_err(bind("the console's address"))?;
+    let config = Config::read(args)?;
+    About::read(state)?.check(state, args, &config)?;
+    if UnixStream::connect(api_socket(state)).await.is_ok() {
+        return Err(served(state));
+    }
+    let control = listen(config.listen, "the token endpoint's address", "--listen").await?;
+    let gateway = listen(config.gateway, "the gateway's address", "--gateway").await?;
+    let console = listen(config.console, "the console's address", "--console").await?;
     let ledger = match config.ledger {
-        Some(address) => Some(TcpListener::bind(address).await.map_err(bind("the ledger's address"))?),
+        Some(address) => Some(listen(address, "the ledger's address", "--ledger").await?),
         None => None,
     };
     let issuer = config.issuer.clone().unwrap_or(format!("https://{}", control.local_addr()?));
@@ -64,11 +76,13 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     config.node.set(&mut options)?;
     options.retention = config.retention.map(|retention| retention.rule()).transpose()?;
     let web = config.web.as_ref().map(|web| web.open(&config.names)).transpose()?;
-    let engine = Engine::open(state, Env::system(), options).await?;
+    let At::Here(engine) = reach(state, || Ok(Some(options.clone()))).await? else { return Err(served(state)) };
     trust::follow(&engine, &config.federation, &config.oidc)?;
     let workload_path = config.workload_socket.clone().unwrap_or_else(|| state.join("workload.sock"));
-    let api = bind_unix(&api_socket(state), 0o600).map_err(bind("the API's socket"))?;
-    let workload_socket = bind_unix(&workload_path, 0o666).map_err(bind("the Workload API's socket"))?;
+    let api = api_socket(state);
+    let api = bind_unix(&api, 0o600)
+        .map_err(|e| Failure::failed(format!("cannot listen on `{}`, the API's socket: {e}", api.display())))?;
+    let workload_socket = files::listen(&workload_path, "the Workload API's socket")?;
     let broker = match &config.broker {
         Some(broker) => Some(broker.listen(engine.trust_domain()).await?),
         None => None,
@@ -81,8 +95,13 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&run)?;
     let launches = Arc::new(Launches::new(Arc::clone(&engine), std::path::absolute(run)?, Arc::new(GatewayDoor(door.clone()))));
 
+    let about = About::read(state)?;
+    let credential = about.first_person.as_ref().map(|name| credential_file(state, name)).filter(|file| file.exists());
     let addresses = Addresses {
         state: state.display().to_string(),
+        trust_domain: engine.trust_domain().to_string(),
+        first_person: about.first_person,
+        credential_file: credential.map(|file| file.display().to_string()),
         api: api_socket(state).display().to_string(),
         workload_api: format!("unix://{}", std::path::absolute(&workload_path)?.display()),
         issuer,
@@ -130,10 +149,21 @@ pub async fn serve(state: &Path, config: Config, output: &Output) -> Result<()> 
     Ok(())
 }
 
+async fn listen(address: SocketAddr, what: &str, option: &str) -> Result<TcpListener> {
+    let failed = |e| Failure::failed(format!("cannot listen on `{address}`, {what}: {e}; {option} names another"));
+    TcpListener::bind(address).await.map_err(failed)
+}
+
 fn ready(addresses: &Addresses, output: &Output) {
     output.show(addresses, || {
         output.line(format!("{} marque is ready", output.paint(Tone::Good, "✓")));
         output.line(format!("  state           {}", addresses.state));
+        output.line(format!("  trust domain    {}", addresses.trust_domain));
+        if let Some(person) = &addresses.first_person {
+            let file =
+                addresses.credential_file.as_ref().map_or_else(String::new, |file| format!(", whose credential is in {file}"));
+            output.line(format!("  first person    {person}{file}"));
+        }
         output.line(format!("  Workload API    {}", addresses.workload_api));
         output.line(format!("  token endpoint  {}/oauth/token", addresses.issuer));
         output.line(format!("  gateway         {}/mcp/<service>", addresses.gateway));

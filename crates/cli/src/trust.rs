@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use marque_core::spiffe::TrustDomain;
 use marque_core::time::Ttl;
-use marque_engine::{Bundle, EndpointUrl, Engine, IssuerUrl, Profile, Relationship, RotationPolicy, TrustedIssuer, UpstreamCa};
+use marque_engine::{
+    Bundle, EndpointUrl, Engine, EngineError, IssuerUrl, Profile, Relationship, RotationPolicy, TrustedIssuer, UpstreamCa,
+    describe,
+};
 use marque_server::federation;
 use serde::{Deserialize, Deserializer};
 
@@ -94,13 +97,16 @@ impl AuthorityConfig {
     /// The upstream CA.
     pub fn upstream(&self) -> Result<Option<Arc<UpstreamCa>>> {
         let Some(config) = &self.upstream else { return Ok(None) };
-        let text = |path: &Path| Ok::<_, Failure>(String::from_utf8_lossy(&read(path)?).into_owned());
-        let certificate = text(&config.certificate)?;
-        let roots = config.roots.as_deref().map(text).transpose()?;
+        let text = |path: &Path, setting: &str| {
+            let bytes = read(path).map_err(|e| e.of(&format!("[authority.upstream] {setting}")))?;
+            Ok::<_, Failure>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let certificate = text(&config.certificate, "certificate")?;
+        let roots = config.roots.as_deref().map(|roots| text(roots, "roots")).transpose()?;
         let ca = match (&config.key, &config.pkcs11) {
             (Some(key), None) => {
-                private(key)?;
-                UpstreamCa::from_pem(&certificate, &zeroize::Zeroizing::new(text(key)?), roots.as_deref())
+                private(key).map_err(|e| e.of("[authority.upstream] key"))?;
+                UpstreamCa::from_pem(&certificate, &zeroize::Zeroizing::new(text(key, "key")?), roots.as_deref())
             }
             (None, Some(device)) => UpstreamCa::with_key(&certificate, device.upstream_key()?, roots.as_deref()),
             _ => return Err(Failure::input("[authority.upstream]: one of `key` and `pkcs11` is needed")),
@@ -116,9 +122,16 @@ pub fn follow(engine: &Arc<Engine>, domains: &[FederationConfig], issuers: &[Oid
         if let Some(file) = &domain.bundle
             && engine.foreign_bundles().get(&domain.trust_domain).is_none()
         {
-            let bundle = Bundle::from_spiffe_json(domain.trust_domain.clone(), &read(file)?)
-                .map_err(|e| Failure::input(format!("{}: {e}", file.display())))?;
-            engine.offer_bundle(bundle)?;
+            let setting = format!("[[federation]] bundle of `{}`", domain.trust_domain);
+            let bytes = read(file).map_err(|e| e.of(&setting))?;
+            let refused =
+                |e: &dyn std::error::Error| Failure::input(format!("`{}`: {}", file.display(), describe(e))).of(&setting);
+            let bundle = Bundle::from_spiffe_json(domain.trust_domain.clone(), &bytes).map_err(|e| refused(&e))?;
+            // Not what the disk does: that is no fault of the file.
+            engine.offer_bundle(bundle).map_err(|e| match e {
+                EngineError::Invalid(_) | EngineError::Svid(_) => refused(&e),
+                other => other.into(),
+            })?;
         }
         let profile = match &domain.endpoint_id {
             Some(id) => Profile::HttpsSpiffe { endpoint_id: id.clone() },
@@ -130,7 +143,13 @@ pub fn follow(engine: &Arc<Engine>, domains: &[FederationConfig], issuers: &[Oid
     for issuer in issuers {
         let trusted = TrustedIssuer { issuer: issuer.issuer.clone(), audiences: issuer.audiences.clone() };
         match &issuer.jwks {
-            Some(file) => engine.trust_issuer(&trusted, &read(file)?)?,
+            Some(file) => {
+                let setting = format!("[[oidc]] jwks of `{}`", issuer.issuer);
+                let jwks = read(file).map_err(|e| e.of(&setting))?;
+                engine
+                    .trust_issuer(&trusted, &jwks)
+                    .map_err(|e| Failure::input(format!("`{}`: {}", file.display(), describe(&e))).of(&setting))?;
+            }
             None => {
                 tokio::spawn(federation::follow_issuer(Arc::clone(engine), trusted));
             }

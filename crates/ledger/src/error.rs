@@ -62,8 +62,9 @@ pub enum LedgerError {
     /// Empty, or holds a space, a plus or a control character (signed-note v1.0.0).
     #[error("`{0}` is not a key name")]
     BadKeyName(String),
-    /// Not an Ed25519 verifier key with the right key id (signed-note v1.0.0).
-    #[error("`{0}` is not an Ed25519 verifier key")]
+    /// Not an Ed25519 verifier key with the right key id (signed-note v1.0.0). What it is instead may be a secret, out of a file
+    /// that somebody named by mistake, and is not said.
+    #[error("not an Ed25519 verifier key, one line as `name+id+key`")]
     BadVerifierKey(String),
     /// The text does not end with a newline, or holds a control character (signed-note v1.0.0).
     #[error("the note's text does not end with a newline or has control characters")]

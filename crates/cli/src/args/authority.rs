@@ -10,8 +10,10 @@ pub enum AuthorityCommand {
     #[command(after_help = "Example:\n  marque authority prepare x509\n  marque authority activate x509")]
     Prepare(KeyChoice),
     /// Let the prepared key issue; the one before it retires. Open connections stay open.
+    #[command(after_help = "Example:\n  marque authority prepare x509\n  marque authority activate x509")]
     Activate(KeyChoice),
     /// Use a key no longer: what it issued is issued anew at once, and counts until then.
+    #[command(after_help = "Example:\n  marque authority list\n  marque authority taint x509 --why 'its host was entered'")]
     Taint(KeyChoice),
     /// Take a key out of the bundle at once: nothing that it issued counts any more.
     Revoke(KeyChoice),

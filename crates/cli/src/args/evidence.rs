@@ -23,7 +23,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// How old the newest cosignature may be, as 1h.
-    #[arg(long, requires = "policy")]
+    #[arg(long, requires = "policy", value_parser = super::length)]
     pub max_age: Option<Ttl>,
 }
 

@@ -28,6 +28,7 @@ pub enum IdentityCommand {
     /// List identities.
     List,
     /// List the live instances of an identity, with what was observed of each.
+    #[command(after_help = "Example:\n  marque identity instances agent/researcher")]
     Instances {
         /// The identity.
         identity: String,
@@ -57,6 +58,7 @@ pub enum PersonCommand {
     /// List people.
     List,
     /// Make a person known; their credential is written to a private file of the state directory.
+    #[command(after_help = "Example:\n  marque person add bob@example.com\n  marque --person bob@example.com elevation list")]
     Add {
         /// As bob@example.com.
         name: String,
@@ -71,13 +73,14 @@ pub enum PersonCommand {
 #[derive(Debug, Subcommand)]
 pub enum ToolCommand {
     /// List tools with their risk and the digest of the definition that was registered.
+    #[command(after_help = "Example:\n  marque tool list")]
     List,
     /// Accept a tool's definition as its server has it now, so that calls are no longer held.
     #[command(
-        after_help = "The digest stands in the held call: marque elevation list\n\nExample:\n  marque tool accept tool:crm/find sha256:…"
+        after_help = "The digest stands in the held call: marque elevation list\n\nExample:\n  marque tool accept tool:crm/find_customer sha256:…"
     )]
     Accept {
-        /// As tool:crm/find.
+        /// As tool:crm/find_customer.
         tool: ResourceId,
         /// The definition's digest, as sha256:….
         definition: String,
@@ -87,7 +90,7 @@ pub enum ToolCommand {
 #[derive(Debug, Subcommand)]
 pub enum SecretCommand {
     /// Store a secret, read from standard input.
-    #[command(after_help = "Example:\n  marque secret set crm-key < key.txt")]
+    #[command(after_help = "Example:\n  marque secret set crm-token < token.txt")]
     Set {
         /// Its name, as manifests write it.
         name: String,

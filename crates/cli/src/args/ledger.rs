@@ -51,12 +51,12 @@ pub enum LedgerQuestion {
     },
     /// Who had access to something at a moment: by the policies, tasks and credentials of then.
     #[command(
-        after_help = "Examples:\n  marque ledger access invoke tool:mail/send --at 2026-03-01T09:30:00Z\n  marque ledger access read dataset:customers --at 7d"
+        after_help = "Examples:\n  marque ledger access invoke tool:crm/send_email --at 2026-03-01T09:30:00Z\n  marque ledger access read dataset:customers --at 7d"
     )]
     Access {
         /// read, write, export, invoke, infer, retrain, publish, delegate, issue
         action: Action,
-        /// As tool:mail/send or dataset:customers.
+        /// As tool:crm/send_email or dataset:customers.
         resource: ResourceId,
         /// When: 2026-03-01T09:30:00Z, 2026-03-01, or 2h, 7d before now.
         #[arg(long, value_name = "TIME")]
@@ -71,7 +71,8 @@ Examples:
   marque ledger query --identity agent/researcher --since 2h
   marque ledger query --task task_01JD… --decision deny
   marque ledger query --file report.md
-  marque ledger query --of-person alice@example.com --since 2026-03-01 --until 2026-04-01 --all --json > march.ndjson
+  marque ledger query --of-person alice@example.com --since 2026-03-01 --until 2026-04-01 \\
+      --all --json > march.ndjson
   marque ledger query --kind revoked --follow";
 
 #[derive(Debug, ClapArgs)]
@@ -91,7 +92,7 @@ pub struct LedgerQuery {
     /// The person for whom it was, or who said so.
     #[arg(long, value_name = "PERSON")]
     pub of_person: Option<String>,
-    /// What was acted on, as tool:mail/send.
+    /// What was acted on, as tool:crm/send_email.
     #[arg(long)]
     pub resource: Option<String>,
     /// The credential.

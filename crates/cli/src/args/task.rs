@@ -10,12 +10,13 @@ use marque_core::time::Ttl;
 pub enum TaskCommand {
     /// Start a task.
     #[command(
-        after_help = "Example:\n  marque task start --as agent/researcher --purpose 'weekly report' --scope 'invoke:tool:crm/*' --ttl 30m"
+        after_help = "Example:\n  marque task start --as agent/researcher --purpose 'weekly report' \\\n      --scope invoke:tool:crm/find_customer --ttl 30m"
     )]
     Start(TaskStart),
     /// List tasks, the newest first.
     List,
     /// Finish a task before its deadline, with all below it.
+    #[command(after_help = "Example:\n  marque task finish task_01JD…")]
     Finish {
         /// The task.
         task: String,
@@ -30,11 +31,11 @@ pub struct TaskStart {
     /// Why.
     #[arg(long)]
     pub purpose: String,
-    /// What is allowed, as invoke:tool:crm/*; again for more. Without it, all that the identity may ever do.
+    /// What is allowed, as invoke:tool:crm/find_customer; again for more. Without it, all that the identity may ever do.
     #[arg(long, value_name = "GRANT")]
     pub scope: Vec<Grant>,
     /// For how long, as 30m or 2h.
-    #[arg(long)]
+    #[arg(long, value_parser = length)]
     pub ttl: Option<Ttl>,
     /// The most tool calls.
     #[arg(long)]
@@ -92,7 +93,10 @@ pub struct InsideArgs {
 pub enum ElevationCommand {
     /// List held requests, the newest first.
     List,
-    /// Approve one: a new, time-boxed task starts, for exactly that call.
+    /// Approve one: a new, time-boxed task starts, for exactly that call. Another person does it than the one who asked.
+    #[command(
+        after_help = "Example:\n  marque person add bob@example.com\n  marque elevation list\n  marque --person bob@example.com elevation approve elev_01JD…"
+    )]
     Approve {
         /// The elevation.
         elevation: String,
@@ -105,4 +109,27 @@ pub enum ElevationCommand {
         #[arg(long, default_value = "")]
         why: String,
     },
+}
+
+/// A length of time with its unit: `--ttl 30` meant minutes to whoever wrote it, and seconds to whoever read it.
+pub fn length(text: &str) -> Result<Ttl, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{text}` has no unit: {text}s, {text}m or {text}h"));
+    }
+    text.parse().map_err(|error: marque_core::ParseError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_has_a_unit() {
+        assert_eq!(length("30m"), Ok(Ttl::from_minutes(30)));
+        assert_eq!(length("2h"), Ok(Ttl::from_minutes(120)));
+        assert_eq!(length("30"), Err("`30` has no unit: 30s, 30m or 30h".to_owned()));
+        for wrong in ["", "never", "m", "-5m"] {
+            assert!(length(wrong).is_err(), "{wrong}");
+        }
+    }
 }

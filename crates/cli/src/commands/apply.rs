@@ -5,7 +5,7 @@ use std::path::Path;
 use marque_core::identity::Identity;
 use marque_engine::{Applied, Change, ChangeKind};
 
-use super::Context;
+use super::{Context, quoted};
 use crate::client::Client;
 use crate::failure::{Code, Failure, Result};
 use crate::manifest::{self, ManifestError, Placed};
@@ -19,7 +19,8 @@ pub async fn plan(context: &Context<'_>, dir: &Path) -> Result<()> {
     context.output.show(&changes, || {
         print(context, &changes);
         if !changes.is_empty() {
-            context.output.line(format!("\nNothing was changed. To make it so: marque apply -f {}", dir.display()));
+            let dir = quoted(&dir.to_string_lossy());
+            context.output.line(format!("\nNothing was changed. To make it so: {} apply -f {dir}", context.marque));
         }
     });
     Ok(())

@@ -14,16 +14,17 @@ use marque_core::time::Ttl;
 use marque_engine::{Bundle, BundleSet, Env, NodeToken, NodeView, PopKey, SecretText};
 use marque_server::node::{Credentials, Home, JoinError, Joined, LinkError, RemoteSource, join};
 use marque_server::source::Source;
-use marque_server::{AnyAuthority, agent, bind_unix, http, unix_connections};
+use marque_server::{AnyAuthority, agent, http, unix_connections};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Context, encoded, log_to_stderr};
+use super::{Context, encoded, log_to_stderr, quoted};
+use crate::args::length;
 use crate::failure::{Code, Failure, Result};
-use crate::files::read;
+use crate::files::{listen, read};
 use crate::output::{Output, Tone};
 use crate::serve::asked_to_stop;
 
@@ -55,7 +56,7 @@ pub struct TokenArgs {
     /// The node's name, as web-1: identities name it in `nodes`.
     pub name: String,
     /// How long the token admits.
-    #[arg(long, default_value = "10m")]
+    #[arg(long, default_value = "10m", value_parser = length)]
     pub ttl: Ttl,
     /// Write the token to this private file instead of printing it.
     #[arg(long, value_name = "FILE")]
@@ -96,7 +97,7 @@ pub struct JoinArgs {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Show nothing any more after so long without the server, where that is shorter than the server says.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = length)]
     pub max_staleness: Option<Ttl>,
     /// Join anew, even if the SVID of the last time still counts.
     #[arg(long)]
@@ -119,7 +120,13 @@ pub async fn node(context: &Context<'_>, command: NodeCommand) -> Result<ExitCod
 async fn token(context: &Context<'_>, args: TokenArgs) -> Result<()> {
     let output = context.output;
     let path = format!("/v1/nodes/{}/token", encoded(&args.name));
-    let made: NodeToken = context.client().await?.post(&path, &json!({ "ttl": args.ttl })).await?;
+    let mut client = context.client().await?;
+    let made: NodeToken = client.post(&path, &json!({ "ttl": args.ttl })).await?;
+    // Without a server nobody knows where it will be.
+    let server = match client.has_server() {
+        true => super::query::text(&client.get("/v1/status").await?, "issuer"),
+        false => "https://…".to_owned(),
+    };
     if let Some(file) = &args.bundle {
         std::fs::write(file, &made.bundle).map_err(|e| Failure::failed(format!("cannot write `{}`: {e}", file.display())))?;
     }
@@ -134,12 +141,12 @@ async fn token(context: &Context<'_>, args: TokenArgs) -> Result<()> {
         if let Some(file) = &args.bundle {
             output.line(format!("{} {}", output.paint(Tone::Good, "wrote"), file.display()));
         }
-        if args.token_file.is_some() {
+        if let Some(token) = &args.token_file {
+            let shown = |file: &Path| quoted(&file.to_string_lossy());
+            let bundle = args.bundle.as_deref().map_or("FILE".to_owned(), shown);
             output.line(format!("node {} may join once until {}; on that host:", made.node, made.expires));
-            output.line(format!(
-                "  marque node join --server https://… --bundle FILE --name {} --token-file FILE --dir DIR",
-                made.node
-            ));
+            output.line(format!("  marque node join --server {server} --bundle {bundle} --name {} \\", made.node));
+            output.line(format!("      --token-file {} --dir DIR", shown(token)));
         }
     });
     Ok(())
@@ -156,7 +163,7 @@ async fn list(context: &Context<'_>) -> Result<()> {
         };
         output.table(&["NODE", "STANDING", "JOINED", "LAST HEARD OF", "COPIES"], &nodes.iter().map(row).collect::<Vec<_>>());
         if nodes.is_empty() {
-            output.line("No host has joined: marque node token NAME");
+            output.line(format!("No host has joined: {} node token NAME", context.marque));
         }
     });
     Ok(())
@@ -184,9 +191,10 @@ struct Ready {
 async fn serve(args: JoinArgs, output: &Output) -> Result<()> {
     let env = Env::system();
     let home = Home::open(&args.dir)?;
+    let path = std::path::absolute(args.socket.clone().unwrap_or_else(|| args.dir.join("workload.sock")))?;
+    // Before the token is spent.
+    let socket = listen(&path, "the Workload API's socket")?;
     let joined = joined(&args, &home, &env).await?;
-    let path = std::path::absolute(args.socket.unwrap_or_else(|| args.dir.join("workload.sock")))?;
-    let socket = bind_unix(&path, 0o666).map_err(|e| Failure::failed(format!("cannot listen on `{}`: {e}", path.display())))?;
     let ready = Ready {
         node: joined.name.clone(),
         trust_domain: joined.trust_domain.clone(),

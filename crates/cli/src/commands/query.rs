@@ -70,6 +70,9 @@ pub async fn records(context: &Context<'_>, task: Option<String>, identity: Opti
             row.push(outcome);
             row
         };
+        if records.is_empty() {
+            return output.line("No agent has done anything.");
+        }
         output.table(
             &["RECORD", "DECISION", "IDENTITY", "ACTION", "RESOURCE", "OUTCOME"],
             &records.iter().map(row).collect::<Vec<_>>(),
@@ -93,10 +96,21 @@ pub async fn findings(context: &Context<'_>) -> Result<()> {
 }
 
 pub async fn status(context: &Context<'_>) -> Result<()> {
-    let status: Value = context.client().await?.get("/v1/status").await?;
+    let mut client = context.client().await?;
+    let mut status: Value = client.get("/v1/status").await?;
+    if let Some(fields) = status.as_object_mut() {
+        fields.insert("server".to_owned(), client.has_server().into());
+        if !client.has_server() {
+            // It belongs to a server, and none runs.
+            fields.remove("issuer");
+        }
+    }
     let output = context.output;
     output.show(&status, || {
-        for (name, value) in status.as_object().into_iter().flatten().filter(|(name, _)| *name != "witnesses") {
+        let server = if client.has_server() { "running" } else { "not running; read from the files" };
+        output.line(format!("{:<13} {server}", "server"));
+        let apart = |name: &str| matches!(name, "server" | "witnesses");
+        for (name, value) in status.as_object().into_iter().flatten().filter(|(name, _)| !apart(name)) {
             output.line(format!("{name:<13} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
         }
         let witnesses = status.get("witnesses").cloned().unwrap_or_default();

@@ -88,7 +88,9 @@ fn verify(context: &Context<'_>, args: &ReceiptVerify) -> Result<ExitCode> {
     let policy = args.policy.as_ref().map(|file| read_policy(file)).transpose()?;
     let key = match (&args.key_file, &policy) {
         (Some(file), _) => {
-            text(file)?.trim().parse::<Verifier>().map_err(|e| Failure::input(format!("`{}`: {e}", file.display())))?
+            // Whatever else the file holds, it is not printed: it may be a secret that was named by mistake.
+            let wrong = |_| Failure::input(format!("`{}` holds no verifier key: one line as `name+id+key`", file.display()));
+            text(file)?.trim().parse::<Verifier>().map_err(wrong)?
         }
         (None, Some(policy)) => evidence.key_of(policy)?,
         (None, None) => return Err(Failure::input("name the log's public key with --key-file")),

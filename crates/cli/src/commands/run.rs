@@ -50,7 +50,13 @@ pub async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode> {
     command.env("MARQUE_TASK", &args.task);
     command.env("MARQUE_ISSUER", super::query::text(&status, "issuer"));
     let name = program.to_string_lossy().into_owned();
-    let mut child = command.spawn().map_err(|e| Failure::failed(format!("cannot start `{name}`: {e}")))?;
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            let _ = context.output.failure(&Failure::failed(format!("cannot start `{name}`: {error}")));
+            return Ok(not_started(&error));
+        }
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let ended = loop {
@@ -63,6 +69,11 @@ pub async fn run(context: &Context<'_>, args: RunArgs) -> Result<ExitCode> {
     };
     let code = ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// As shells say it: 127 where there is no such program, 126 where it cannot be run.
+pub(super) fn not_started(error: &std::io::Error) -> ExitCode {
+    ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })
 }
 
 fn stop(child: &tokio::process::Child) {

@@ -71,7 +71,7 @@ fn the_example_is_planned_applied_and_then_as_it_should_be() {
     let world = World::new();
     let server = world.serve();
     let example = world.path("example");
-    world.run(&["init", &example]).must(0, &["wrote", "identities.yaml", "marque plan -f"]);
+    world.run(&["init", &example]).must(0, &["wrote", "identities.yaml", "plan -f"]);
     world.run(&["init", &example]).must(2, &["nothing is overwritten"]);
     let plan = world.run(&["plan", "-f", &example]);
     plan.must(0, &["+ spiffe://example.org/agent/researcher", "+ tool:crm/find_customer", "Nothing was changed"]);
@@ -136,6 +136,48 @@ fn finish_coloured(world: &World, args: &[&str]) -> Said {
 fn plain(said: &Said) {
     assert!(!said.all().contains('\u{1b}'), "there are escape codes in a pipe: {said:?}");
     assert!(!said.all().trim().is_empty(), "nothing was said: {said:?}");
+}
+
+#[test]
+fn what_is_suggested_names_the_state_directory_and_what_was_cut() {
+    let world = World::new();
+    let server = world.serve();
+    let (state, example) = (world.state(), world.path("example"));
+    let marque = format!("marque --state {}", state.display());
+    world.run(&["task", "list"]).must(0, &["No task was started."]);
+    world.run(&["records"]).must(0, &["No agent has done anything."]);
+    world.run(&["init", &example]).must(0, &[&format!("then: {marque} plan -f {example}")]);
+    world.run(&["plan", "-f", &example]).must(0, &[&format!("To make it so: {marque} apply -f {example}")]);
+    world.run(&["apply", "-f", &example]).must(0, &[]);
+    let start = ["task", "start", "--as", "agent/researcher", "--purpose", "x", "--ttl", "9999h"];
+    world.run(&start).must(0, &["(cut to the longest, 7d)", &format!("next: {marque} run --as agent/researcher")]);
+    let mut command = world.command(&start);
+    command.env("MARQUE_STATE", &state);
+    finish(command, "").must(0, &["next: marque run --as agent/researcher"]);
+    world.run(&["status"]).must(0, &["server        running", "issuer"]);
+    let task = world.json(&["task", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let run = |program: &str| world.run(&["run", "--as", "agent/researcher", "--task", &task, "--", program]);
+    run("no-such-program").must(127, &["cannot start `no-such-program`"]);
+    run("/etc/passwd").must(126, &["cannot start `/etc/passwd`"]);
+    world.run(&["revoke", "agent/researcher"]).must(0, &["revoked spiffe://example.org/agent/researcher", "tasks ended: 2"]);
+    let list = world.run(&["task", "list"]);
+    let words: Vec<&str> = list.out.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(words, ["suspended", "suspended"], "{list:?}");
+    drop(server);
+}
+
+#[test]
+fn a_file_that_was_named_by_mistake_is_not_printed() {
+    let world = World::with_example();
+    world.write("letter.md", "a secret that somebody keeps\nin a file\n");
+    let receipt = world.path("receipt.json");
+    world.run(&["receipt", "get", "0", "--out", &receipt]).must(0, &["receipt of"]);
+    let said = world.run(&["receipt", "verify", &receipt, "--key-file", &world.path("letter.md")]);
+    said.must(2, &["letter.md` holds no verifier key"]);
+    assert!(!said.all().contains("secret"), "{said:?}");
+    let said = world.run(&["ledger", "verify", "--key-file", &world.path("letter.md")]);
+    said.must(2, &["letter.md"]);
+    assert!(!said.all().contains("secret"), "{said:?}");
 }
 
 #[test]

@@ -25,8 +25,10 @@ use std::time::Duration;
 
 use marque_server::launch::Doorway;
 
+use super::run::not_started;
 use crate::args::{InsideArgs, RunArgs};
 use crate::failure::{Failure, Result};
+use crate::output::Output;
 
 /// The command that becomes the one of `args`, isolated.
 pub(super) fn command(doorway: &Doorway, args: &RunArgs, state: &Path) -> Result<tokio::process::Command> {
@@ -54,7 +56,7 @@ pub(super) fn command(doorway: &Doorway, args: &RunArgs, state: &Path) -> Result
 }
 
 /// The inner half: shuts itself in and becomes the command. It must be called while the process has one thread.
-pub(super) fn inside(args: &InsideArgs) -> Result<ExitCode> {
+pub(super) fn inside(args: &InsideArgs, output: &Output) -> Result<ExitCode> {
     let (program, arguments) = args.command.split_first().ok_or_else(|| Failure::input("name a program after `--`"))?;
     nothing_inherited()?;
     // A Unix socket by its path is in no network namespace; so is the connection that it gives.
@@ -70,7 +72,8 @@ pub(super) fn inside(args: &InsideArgs) -> Result<ExitCode> {
     limits::sockets()?;
     let gateway = format!("http://{address}");
     let failed = std::process::Command::new(program).args(arguments).env("MARQUE_GATEWAY", gateway).exec();
-    Err(Failure::failed(format!("cannot start `{}`: {failed}", program.display())))
+    let _ = output.failure(&Failure::failed(format!("cannot start `{}`: {failed}", program.display())));
+    Ok(not_started(&failed))
 }
 
 /// Makes the listener in the new network namespace and gives it to the server: its address.

@@ -132,11 +132,13 @@ fn p2_every_refusal_names_its_line() {
         ),
         (
             &format!("witness w4 {log}\n"),
-            format!("line `4` of the policy has a key of the wrong kind: `{log}` is not an Ed25519 verifier key"),
+            "line `4` of the policy has a key of the wrong kind: not an Ed25519 verifier key, one line as `name+id+key`"
+                .to_owned(),
         ),
         (
             &format!("log {key}\n"),
-            format!("line `4` of the policy has a key of the wrong kind: `{key}` is not an Ed25519 verifier key"),
+            "line `4` of the policy has a key of the wrong kind: not an Ed25519 verifier key, one line as `name+id+key`"
+                .to_owned(),
         ),
         ("quorums none\n", "line `4` of the policy starts with `quorums`, not with log, witness, group or quorum".to_owned()),
         ("quorum none\r\n", "line `4` of the policy has a control character".to_owned()),
