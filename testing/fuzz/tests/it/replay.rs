@@ -152,7 +152,7 @@ fn the_good_keys_and_requests_are_taken() {
         let keys = read("svid_authorities", file);
         let set =
             marque_svid::AuthoritySet::from_json(&keys, &marque_svid::SoftwareKeys, &marque_svid::RotationPolicy::default());
-        assert_eq!(set.is_ok(), good, "{file}");
+        assert_eq!(set.is_ok(), good, "{file}: {:?}", set.as_ref().err());
     }
     for (file, good) in [("p256", true), ("p384", true), ("rsa", true), ("apart", true), ("root", true), ("other-key", false)] {
         let text = text("svid_upstream", file);
