@@ -28,6 +28,7 @@ mod streams;
 mod synthetic;
 mod system;
 mod upstream;
+mod verifying;
 mod witnessed;
 
 use std::path::PathBuf;

@@ -207,7 +207,7 @@ pub fn child(arguments: &[String]) -> Result<()> {
 }
 
 /// The size of all files below a directory.
-fn bytes_in(dir: &Path) -> Result<u64> {
+pub fn bytes_in(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
