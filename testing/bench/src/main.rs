@@ -11,6 +11,7 @@ mod disk;
 mod engine;
 mod following;
 mod gateway;
+mod hammer;
 mod identity;
 mod ledger;
 mod load;
@@ -214,6 +215,7 @@ NAMES: decisions log ledger engine identity queries gateway revocation startup a
   --large  `queries` over ten million records, too: it takes long, and some 30 GB of disk
 
 ENVIRONMENT: MARQUE_BIN is the binary under test (a release build); MARQUE_BENCH_LARGE=1 is --large; MARQUE_ACCURACY is the
-program marque-accuracy; MARQUE_GO_TESSERA is the folder with Tessera's program, and without it `peers` says that it is missing
+program marque-accuracy; MARQUE_GO_TESSERA and MARQUE_GO_HAMMER are the folders with Tessera's programs, and without them
+`peers` says that they are missing
 EXIT CODES: 0 all figures were taken, 1 some were not, 2 the command line makes no sense
 ";
