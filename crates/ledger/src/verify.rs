@@ -51,6 +51,12 @@ impl Report {
     pub fn is_ok(&self) -> bool {
         self.faults.is_empty()
     }
+
+    pub(crate) fn fault(&mut self, path: &str, what: String) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(Fault { path: path.to_owned(), what });
+        }
+    }
 }
 
 /// Recomputes the log `origin` from its entries and compares each tile and the signed root with the outcome (tlog-tiles
@@ -193,7 +199,7 @@ impl<'a> Walk<'a> {
         let first = bundle.index.saturating_mul(u64::from(TILE_WIDTH));
         for (index, entry) in (first..).zip(&entries) {
             if let Err(what) = on_entry(index, entry) {
-                self.fault(&path, format!("entry `{index}`: {what}"));
+                self.fault(&path, entry_fault(index, &what));
             }
             self.report.entries_checked += 1;
         }
@@ -240,10 +246,13 @@ impl<'a> Walk<'a> {
     }
 
     fn fault(&mut self, path: &str, what: String) {
-        if self.report.faults.len() < MAX_FAULTS {
-            self.report.faults.push(Fault { path: path.to_owned(), what });
-        }
+        self.report.fault(path, what);
     }
+}
+
+/// What is wrong with an entry, as a fault of its bundle says it.
+pub(crate) fn entry_fault(index: u64, what: &str) -> String {
+    format!("entry `{index}`: {what}")
 }
 
 /// What came of reading a file.

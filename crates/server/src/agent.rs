@@ -48,7 +48,10 @@ impl Service<http::Request<Incoming>> for Agent {
         if request.uri().path().starts_with(SDS) {
             return Box::pin(self.sds.call(request));
         }
-        reflection::answer(request).unwrap_or_else(|request| Box::pin(self.workload.call(request)))
+        match reflection::of(request.uri().path()) {
+            Some(reflect) => reflection::answer(reflect, request),
+            None => Box::pin(self.workload.call(request)),
+        }
     }
 }
 

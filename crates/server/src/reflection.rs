@@ -18,16 +18,17 @@ pub(crate) type Answer = http::Response<tonic::body::Body>;
 /// An answer under way.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
-/// Answers a request; nothing for one that is not for server reflection.
-pub(crate) fn answer(request: http::Request<Incoming>) -> Result<Answering, http::Request<Incoming>> {
-    let Some(reflect) = VERSIONS.iter().find(|(path, _)| request.uri().path().starts_with(path)).map(|(_, reflect)| reflect)
-    else {
-        return Err(request);
-    };
-    Ok(match check_mark(&MetadataMap::from_headers(request.headers().clone()), MARK) {
+/// The service that a path is of; nothing where it is not server reflection.
+pub(crate) fn of(path: &str) -> Option<&'static Reflect> {
+    VERSIONS.iter().find(|(begin, _)| path.starts_with(begin)).map(|(_, reflect)| reflect)
+}
+
+/// Answers a request for server reflection.
+pub(crate) fn answer(reflect: &Reflect, request: http::Request<Incoming>) -> Answering {
+    match check_mark(&MetadataMap::from_headers(request.headers().clone()), MARK) {
         Ok(()) => reflect(request),
         Err(status) => Box::pin(async move { Ok(status.into_http()) }),
-    })
+    }
 }
 
 /// Where the paths of a version begin, and its service. Made once: the descriptors are the same for every connection.
@@ -45,7 +46,8 @@ static VERSIONS: LazyLock<Vec<(&str, Reflect)>> = LazyLock::new(|| {
     }
 });
 
-type Reflect = Box<dyn Fn(http::Request<Incoming>) -> Answering + Send + Sync>;
+/// A service.
+pub(crate) type Reflect = Box<dyn Fn(http::Request<Incoming>) -> Answering + Send + Sync>;
 
 /// What is listed: the services of this socket, and a version of reflection.
 fn named(version: &str) -> Builder<'static> {

@@ -11,7 +11,7 @@ use marque_store::tiles::Tiles;
 use crate::measure::{Cost, Meter};
 use crate::office::{Office, drive};
 use crate::report::{Bounds, Figure};
-use crate::{Bench, Result, engine, witnessed};
+use crate::{Bench, Result, engine, verifying, witnessed};
 
 /// Takes the figures.
 pub fn run(bench: &mut Bench) -> Result<()> {
@@ -19,6 +19,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     for bytes in [500, 1400] {
         Entries { count, bytes }.measure(bench)?;
     }
+    verifying::run(bench)?;
     receipts(bench)?;
     witnessed::run(bench)
 }

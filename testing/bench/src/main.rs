@@ -11,6 +11,7 @@ mod disk;
 mod engine;
 mod following;
 mod gateway;
+mod hammer;
 mod identity;
 mod ledger;
 mod load;
@@ -28,6 +29,7 @@ mod streams;
 mod synthetic;
 mod system;
 mod upstream;
+mod verifying;
 mod witnessed;
 
 use std::path::PathBuf;
@@ -108,7 +110,7 @@ fn bench(arguments: &[String]) -> ExitCode {
 pub struct Bench {
     /// How long to measure.
     pub scale: Scale,
-    /// Whether logs of ten million entries are wanted, too.
+    /// Whether a log of ten million records is wanted, too.
     pub large: bool,
     /// Where figures go.
     pub report: Report,
@@ -210,9 +212,10 @@ USAGE: cargo xtask bench [--json] [--quick] [--large] [NAME…]
 NAMES: decisions log ledger engine identity queries gateway revocation startup accuracy peers; all of them without a name
   --json   one object a line: name, value, unit, ok, seen, milliseconds, and cpu_us where it was taken
   --quick  shorter and less exact
-  --large  `queries` over ten million entries, too: it takes long, and tens of gigabytes of disk
+  --large  `queries` over ten million records, too: it takes long, and some 30 GB of disk
 
 ENVIRONMENT: MARQUE_BIN is the binary under test (a release build); MARQUE_BENCH_LARGE=1 is --large; MARQUE_ACCURACY is the
-program marque-accuracy; MARQUE_GO_TESSERA is the folder with Tessera's program, and without it `peers` says that it is missing
+program marque-accuracy; MARQUE_GO_TESSERA and MARQUE_GO_HAMMER are the folders with Tessera's programs, and without them
+`peers` says that they are missing
 EXIT CODES: 0 all figures were taken, 1 some were not, 2 the command line makes no sense
 ";

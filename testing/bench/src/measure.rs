@@ -34,7 +34,7 @@ pub struct Cost {
 impl Meter {
     /// For another process.
     pub fn of(pid: u32) -> Result<Self> {
-        Ok(Self { pid, cpu: cpu_time(pid)?, since: now() })
+        Ok(Self { pid, cpu: cpu_time(pid, OWN)?, since: now() })
     }
 
     /// For this process.
@@ -45,7 +45,7 @@ impl Meter {
     /// What it cost until now.
     pub fn read(&self) -> Result<Cost> {
         let wall = self.since.elapsed();
-        Ok(Cost { wall, cpu: cpu_time(self.pid)?.saturating_sub(self.cpu) })
+        Ok(Cost { wall, cpu: cpu_time(self.pid, OWN)?.saturating_sub(self.cpu) })
     }
 }
 
@@ -61,14 +61,19 @@ impl Cost {
     }
 }
 
-/// User and system time of a process (`/proc/<pid>/stat`, fields 14 and 15), those of ended threads included.
-fn cpu_time(pid: u32) -> Result<Duration> {
+/// User and system time of the child processes of this one that have ended and were waited for.
+pub fn children_cpu() -> Result<Duration> {
+    cpu_time(std::process::id(), CHILDREN)
+}
+
+/// User and system time of a process, from two fields of `/proc/<pid>/stat`; those of ended threads are included.
+fn cpu_time(pid: u32, fields: [usize; 2]) -> Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, rest) = stat.rsplit_once(')').ok_or("the process table is not as expected")?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let given: Vec<&str> = rest.split_ascii_whitespace().collect();
     let mut ticks = 0;
-    for field in [14, 15] {
-        ticks += fields.get(field - 3).ok_or("the process table is not as expected")?.parse::<u64>()?;
+    for field in fields {
+        ticks += given.get(field - 3).ok_or("the process table is not as expected")?.parse::<u64>()?;
     }
     Ok(Duration::from_millis(ticks * 1000 / TICKS_A_SECOND))
 }
@@ -108,5 +113,8 @@ pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The fields of a process itself, and of its children.
+const OWN: [usize; 2] = [14, 15];
+const CHILDREN: [usize; 2] = [16, 17];
 /// What Linux calls a clock tick in the process table, on every machine.
 const TICKS_A_SECOND: u64 = 100;

@@ -79,14 +79,19 @@ impl Parts {
         Ok(())
     }
 
-    /// What a server does twice a second: tiles, a checkpoint, the views.
-    pub fn follow(&self) -> Result<()> {
+    /// Cuts tiles and signs a checkpoint; the log lets go what they have.
+    pub fn publish(&self) -> Result<()> {
         let head = {
             let mut tiles = self.tiles();
             tiles.follow(&self.log)?;
             tiles.publish(&self.signer)?
         };
-        self.log.retire(head.size)?;
+        Ok(self.log.retire(head.size)?)
+    }
+
+    /// What a server does twice a second: tiles, a checkpoint, the views.
+    pub fn follow(&self) -> Result<()> {
+        self.publish()?;
         self.views.catch_up()?;
         Ok(self.views.index().tidy()?)
     }

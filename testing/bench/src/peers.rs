@@ -13,19 +13,20 @@ use tokio::sync::watch;
 
 use crate::measure::{Meter, Samples, nanos, now};
 use crate::report::{Bounds, Figure, Run};
-use crate::{Bench, Result, engine};
+use crate::{Bench, Result, engine, hammer};
 
 /// Takes the figures.
 pub fn run(bench: &mut Bench) -> Result<()> {
     let Some(program) = program() else {
         let why = std::env::var_os("MARQUE_GO_TESSERA_MISSING").map(|why| why.to_string_lossy().into_owned());
         let seen = why.unwrap_or_else(|| "Tessera's program was not built: `cargo xtask bench` builds it with Go".into());
-        return bench.report.add(&Figure::new("peers/Tessera: not measured", f64::NAN, "").seen(seen));
+        bench.report.add(&Figure::new("peers/Tessera: not measured", f64::NAN, "").seen(seen))?;
+        return hammer::run(bench);
     };
     for rival in [TUNED, BY_DEFAULT] {
         beside(bench, &program, rival)?;
     }
-    Ok(())
+    hammer::run(bench)
 }
 
 /// How Tessera is set up, and how many append.

@@ -24,7 +24,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let runtime = engine::runtime()?;
     let mut sizes = bench.scale.pick(vec![10_000, 100_000, 1_000_000], vec![2_000, 20_000]);
     if bench.large {
-        sizes.push(10_000_000);
+        sizes.push(2 * LARGE_RECORDS);
     }
     for entries in sizes {
         let dir = bench.scratch("queries")?;
@@ -207,7 +207,7 @@ pub fn child(arguments: &[String]) -> Result<()> {
 }
 
 /// The size of all files below a directory.
-fn bytes_in(dir: &Path) -> Result<u64> {
+pub fn bytes_in(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -217,6 +217,8 @@ fn bytes_in(dir: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
+/// A record is two entries: a decision and its outcome.
+const LARGE_RECORDS: u64 = 10_000_000;
 const DAYS: usize = 30;
 const DAY: i64 = 86_400 * 1_000_000;
 const MONTH: i64 = DAYS as i64 * DAY;

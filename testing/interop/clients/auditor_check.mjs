@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Runs the verifying part of docs/auditor.html without a page, on a ledger in a folder: all must hold. Then it breaks copies
-// of the ledger in memory, and proofs from it: each break must be found. It prints one JSON line {"client", "version", "ok",
-// "seen", "size", "root"} and exits 0 or 1 (2: usage).
+// of the ledger in memory, and proofs from it: each break must be found. Then it drops the ledger on the page, in a stand-in
+// for a browser (auditor_drop.mjs). It prints one JSON line {"client", "version", "ok", "seen", "size", "root"} and exits 0
+// or 1 (2: usage).
 //
 //     auditor_check.mjs [--expect-fault] LEDGER VKEY [OLDER-CHECKPOINT]
 //
@@ -12,6 +13,8 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Script } from "node:vm";
 import { webcrypto } from "node:crypto";
+
+import { drops } from "./auditor_drop.mjs";
 
 const PAGE = fileURLToPath(new URL("../../../docs/auditor.html", import.meta.url));
 const NAMES = ["audit", "base64", "concat", "fromHex", "hex", "utf8", "sha256", "treeHash", "splitBundle", "rootOfInclusion",
@@ -175,6 +178,16 @@ class Check {
     need(own.engine.ed25519.startsWith("this page"), "the browser's Ed25519 was used where there is none");
     const { size, root, verdicts } = result.subjects[0];
     return { text: verdicts[1].text, size, root };
+  }
+
+  /** What is dropped on the page is judged as when it is read here. */
+  async dropped() {
+    const { state, given } = await this.audit(this.files);
+    try {
+      await drops(this.page, this.files, this.vkey, { state, evidence: given.length });
+    } catch (error) {
+      throw new Wrong(error.message);
+    }
   }
 
   /** A flipped bit at the beginning, middle and end of every file that counts, and every such file left out. */
@@ -398,7 +411,8 @@ async function check(args, expect) {
     await check.proofs();
     await check.forms();
     await check.verdicts();
-    const seen = `${text}; ${check.broken} breaks found, proofs and receipts judged, with and without the browser's Ed25519`;
+    await check.dropped();
+    const seen = `${text}; ${check.broken} breaks found, proofs and receipts judged, with and without the browser's Ed25519, files and folders dropped`;
     return { version, ok: true, seen, size, root };
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;

@@ -78,7 +78,7 @@ const JUDGES: &[Judge] = &[
     Judge { area: "mcp", client: "mcp-python-legacy", version: "2.3", run: Whole(mcp::legacy) },
     Judge { area: "mcp", client: "mcp-server-time", version: "2026", run: Whole(mcp::server_time) },
     Judge { area: "oauth", client: "oauth-python", version: "2.15", run: Whole(python::oauth) },
-    Judge { area: "ledger", client: "tlog-python", version: "2", run: Logs(python::tlog) },
+    Judge { area: "ledger", client: "tlog-python", version: "3", run: Logs(python::tlog) },
     Judge { area: "ledger", client: "scitt-cose", version: "0.5", run: Logs(python::scitt) },
     Judge { area: "ledger", client: "go-sumdb-tlog", version: "0.33", run: Logs(judges::sumdb) },
     Judge { area: "ledger", client: "tessera-fsck", version: "1.0", run: Logs(judges::tessera) },

@@ -1,5 +1,6 @@
 //! The Python clients that run plainly, found by the Workload API's socket.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use serde::Deserialize;
@@ -31,14 +32,22 @@ pub fn oauth(world: &World) -> Result<Heard> {
 /// An independent verifier of the log's files. Of what the demo left it must also find the bit that was flipped in a copy.
 pub fn tlog(log: &Log<'_>) -> Result<Heard> {
     let (origin, key) = (log.origin()?, log.key.as_str());
+    plain(&log.dir, origin, key, true)?;
     if let Some(tampered) = log.left("tampered") {
-        hear(client("tlog_verify.py")?.args([tampered.as_str(), origin, key, "--expect-fault"]))?;
+        plain(&tampered, origin, key, false)?;
+        hear(client("tlog_judge.py")?.args([tampered.as_str(), origin, key, "--expect-fault"]))?;
     }
-    let mut command = client("tlog_verify.py")?;
+    let mut command = client("tlog_judge.py")?;
     if let Some(older) = log.left(OLDER) {
         command.args(["--older", &older]);
     }
     hear(command.arg(&log.dir).args([origin, key]))
+}
+
+/// The plain verifier alone, which answers by its exit code.
+fn plain(dir: impl AsRef<OsStr>, origin: &str, key: &str, is_whole: bool) -> Result<()> {
+    let ended = finish(client("tlog_verify.py")?.arg(dir).args([origin, key]), "")?;
+    if ended.code == Some(i32::from(!is_whole)) { Ok(()) } else { Err(ended.fault("tlog_verify.py")) }
 }
 
 /// A COSE receipt of an entry holds, and with a flipped bit it does not.

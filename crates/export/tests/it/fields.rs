@@ -46,6 +46,31 @@ fn the_documentation_has_the_table() {
     assert!(table == fields_table(), "docs/ledger.md should have:\n{}", fields_table());
 }
 
+/// And the table of a fuller model, in which every place holds a value, and what has no place says so.
+#[test]
+fn the_documentation_says_where_the_fields_of_a_fuller_model_are() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ledger.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = text.split_once("<!-- model -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- /model -->\n").unwrap();
+    let mut places = 0;
+    for row in table.lines().skip(2) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, field, kind, pointers, remark, _] = cells[..] else { panic!("{row}") };
+        if kind.is_empty() {
+            assert!(pointers.is_empty() && remark.starts_with("not "), "{field}");
+            continue;
+        }
+        let event = entry_json(&sample::full(kind.trim_matches('`')));
+        for pointer in pointers.split(", ").map(|pointer| pointer.trim_matches('`')) {
+            let found = values(&event, pointer);
+            assert!(!found.is_empty() && found.iter().all(|value| !value.is_null()), "`{pointer}` of {kind} for {field}");
+            places += 1;
+        }
+    }
+    assert!(places > 60, "{places}");
+}
+
 /// What stands at a pointer in which `*` is every element.
 fn values<'a>(value: &'a Value, pointer: &str) -> Vec<&'a Value> {
     let mut found = vec![value];

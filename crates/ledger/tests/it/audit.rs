@@ -1,6 +1,6 @@
 //! Offline verification, question by question.
 
-use marque_ledger::{Audit, Finding, Findings, Hash, Policy, Resource, Signer, Verifier, audit_log};
+use marque_ledger::{Audit, Fault, Finding, Findings, Hash, Policy, Resource, Signer, Verifier, audit_log};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -54,6 +54,17 @@ fn a_changed_entry_fails_inclusion_alone() {
     let Findings { signature, consistency, quorum, freshness, .. } = &findings;
     assert_eq!([signature, consistency, quorum, freshness], [&Finding::Holds; 4]);
     assert!(!findings.is_ok());
+}
+
+#[test]
+fn an_entry_that_is_refused_after_the_walk_fails_inclusion() {
+    let mut findings = run(&files(300), &Audit::new(ORIGIN, &verifiers()));
+    findings.refuse(257, "is odd");
+    let fault = Fault { path: "tile/entries/001.p/44".to_owned(), what: "entry `257`: is odd".to_owned() };
+    assert_eq!(findings.report.faults, [fault]);
+    assert_eq!(findings.inclusion, Finding::Fails("`tile/entries/001.p/44` entry `257`: is odd".to_owned()));
+    (0..200).for_each(|index| findings.refuse(index, "no"));
+    assert_eq!((findings.report.faults.len(), findings.is_ok()), (100, false));
 }
 
 #[test]

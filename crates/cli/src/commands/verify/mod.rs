@@ -2,6 +2,7 @@
 
 mod facts;
 mod files;
+mod spread;
 mod verdicts;
 
 use std::process::ExitCode;
@@ -10,8 +11,8 @@ use marque_engine::Env;
 use marque_ledger::{Audit, Checkpoint, Policy, Report, Verifier, audit_log};
 use serde_json::json;
 
-use self::facts::Facts;
 use self::files::Ledger;
+use self::spread::{Gathered, gather};
 use self::verdicts::Found;
 pub(super) use self::verdicts::{Standing, Verdict};
 use super::Context;
@@ -46,8 +47,8 @@ fn judge(context: &Context<'_>, args: &VerifyArgs, ledger: &Ledger) -> Result<Ex
         minimum_index: pruned,
         ..Audit::new(&origin, &known)
     };
-    let mut facts = Facts::default();
-    let findings = audit_log(ledger, &audit, &mut |index, entry| facts.add(index, entry));
+    let (mut findings, Gathered { facts, refused }) = gather(|on_entry| audit_log(ledger, &audit, on_entry));
+    refused.iter().for_each(|(index, why)| findings.refuse(*index, why));
     let (witnessed, anchor_fault) =
         ledger.text("checkpoint.witnessed").map_or_else(|why| (None, Some(why)), |witnessed| (witnessed, None));
     let anchor = witnessed.zip(findings.checkpoint.as_ref()).map(|(note, newest)| audit.anchor(ledger, &note, newest));

@@ -358,6 +358,7 @@ mod tests {
     use marque_core::id::{ObserverId, RecordId};
     use marque_ledger::Report;
 
+    use super::super::facts::Numbers;
     use super::*;
 
     fn findings(checked: u64, pruned: u64) -> Findings {
@@ -394,7 +395,7 @@ mod tests {
 
     fn facts() -> Facts {
         let mut facts = Facts::default();
-        facts.observers.insert(ObserverId::from_bytes([1; 16]), 300);
+        facts.observers.insert(ObserverId::from_bytes([1; 16]), Numbers { first: 1, entry: 0, last: 300 });
         facts
     }
 
