@@ -66,7 +66,7 @@ impl Engine {
         if request.before > youngest && !request.danger_short {
             return Err(EngineError::Invalid(format!(
                 "what is younger than six months, from {youngest} on, is kept: the EU AI Act asks for it (Art. 19(1), 26(6)) \
-                 unless your logs are not of a high-risk system; then say `danger_short`"
+                 unless your logs are not of a high-risk system; then say `--danger-short`"
             )));
         }
         if request.dry_run {

@@ -8,6 +8,7 @@ mod example;
 mod file;
 mod read;
 mod schema;
+mod selector;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::path::PathBuf;
 
-use marque_core::attestation::Selector;
 use marque_core::identity::{Kind, Lifecycle};
 use marque_core::node::NodeName;
 use marque_core::resource::{Resource, ResourceId, ResourceKind, Risk, Sensitivity};
@@ -13,6 +12,7 @@ use marque_engine::desired::IdentitySpec;
 use super::ManifestError;
 use super::entry::Entry;
 use super::file::{RawFile, RawIdentity, RawResource, Text};
+use super::selector::Possible;
 
 /// A YAML file of a manifest.
 pub(super) struct Source {
@@ -115,7 +115,7 @@ impl Entry<'_> {
         let owner = self.required(at, "owner", raw.owner.as_ref()).and_then(|text| self.parse("owner", text));
         let hint = raw.hint.as_ref().and_then(|text| self.prose("hint", text, 1, 1024));
         let purpose = self.required(at, "purpose", raw.purpose.as_ref()).and_then(|text| self.prose("purpose", text, 1, 500));
-        let selectors: Vec<Selector> = self.list("selectors", raw.selectors.as_deref());
+        let selectors: Vec<Possible> = self.list("selectors", raw.selectors.as_deref());
         let nodes: Vec<NodeName> = self.list("nodes", raw.nodes.as_deref());
         let ceiling: Vec<Grant> = self.list("ceiling", raw.ceiling.as_deref());
         let state = raw.state.as_ref().and_then(|text| self.word("state", text, &STATES));
@@ -124,7 +124,7 @@ impl Entry<'_> {
             kind: kind?,
             owner: owner?,
             purpose: purpose?,
-            selectors: selectors.into_iter().collect(),
+            selectors: selectors.into_iter().map(|Possible(selector)| selector).collect(),
             hint,
             nodes: nodes.into_iter().collect(),
             ceiling: Scope::new(ceiling),
