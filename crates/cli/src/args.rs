@@ -7,6 +7,7 @@ mod inventory;
 mod keys;
 mod ledger;
 mod serve;
+mod svid;
 mod task;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use self::inventory::{ApplyArgs, IdentityCommand, ManifestArgs, PersonComman
 pub use self::keys::{KeysCommand, SealArgs};
 pub use self::ledger::{ExportCommand, ExportRun, LedgerCommand, LedgerQuery, LedgerQuestion, ViewsCommand};
 pub use self::serve::{CosignerArgs, KeyCommand, RootArgs, ServeArgs, WitnessArgs};
+pub use self::svid::{SvidCommand, SvidFrom};
 pub use self::task::{ElevationCommand, InsideArgs, RunArgs, TaskCommand, length};
 
 /// Govern what software agents do: identities, tasks, decisions, and a record that outsiders can verify.
@@ -202,6 +204,9 @@ pub enum Command {
     /// Registered tools: list them with their definitions, accept a changed one.
     #[command(subcommand)]
     Tool(ToolCommand),
+    /// Fetch the SVID of this very process from the Workload API, as any SPIFFE library would.
+    #[command(subcommand)]
+    Svid(SvidCommand),
     /// What is wrong in the inventory.
     #[command(
         after_help = "Identities without a known owner or without selectors, tools without a risk, grants that match nothing.\n\nExample:\n  marque findings"

@@ -1,7 +1,7 @@
 //! Files and sockets that people name.
 
-use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::io::{Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use marque_core::Digest;
@@ -37,6 +37,21 @@ pub fn digest(mut from: impl Read) -> std::io::Result<(Digest, u64)> {
 /// Why a file that somebody named is of no use.
 pub fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
     Failure::input(format!("cannot read `{}`: {error}", file.display()))
+}
+
+/// Writes a file that nobody else may read. A pipe or a device is written to as it is.
+pub fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |e| Failure::failed(format!("cannot write `{}`: {e}", file.display()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).mode(0o600);
+    if std::fs::symlink_metadata(file).is_ok_and(|known| !known.is_file()) {
+        options.truncate(true);
+    } else {
+        // A file that is there may be somebody else's to read.
+        let _ = std::fs::remove_file(file);
+        options.create_new(true);
+    }
+    options.open(file).and_then(|mut out| out.write_all(bytes)).map_err(failed)
 }
 
 /// Listens on a Unix socket that everybody may connect to. The folder that it is in is made where it is not there.

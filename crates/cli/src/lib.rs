@@ -20,6 +20,7 @@ mod serve;
 mod trust;
 mod web;
 mod witnesses;
+mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;

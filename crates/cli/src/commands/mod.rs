@@ -19,6 +19,7 @@ pub use query::encoded;
 mod receipt;
 mod root;
 mod run;
+mod svid;
 mod task;
 mod trace;
 pub use trace::TraceArgs;
@@ -109,6 +110,7 @@ async fn dispatch(args: Args, output: &Output) -> Result<ExitCode> {
         Command::Person(command) => identity::person(&context, command).await?,
         Command::Secret(command) => identity::secret(&context, command).await?,
         Command::Tool(command) => identity::tool(&context, command).await?,
+        Command::Svid(command) => svid::run(&context, command).await?,
         Command::Findings => query::findings(&context).await?,
         Command::Status => query::status(&context).await?,
         Command::Completions { shell } => clap_complete::generate(shell, &mut Args::command(), "marque", &mut std::io::stdout()),

@@ -1,7 +1,5 @@
 //! `marque node`: other hosts on which the Workload API is served. `join` is the node itself.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,7 +22,7 @@ use zeroize::Zeroizing;
 use super::{Context, encoded, log_to_stderr, quoted};
 use crate::args::length;
 use crate::failure::{Code, Failure, Result};
-use crate::files::{listen, read};
+use crate::files::{listen, read, write_private};
 use crate::output::{Output, Tone};
 use crate::serve::asked_to_stop;
 
@@ -288,15 +286,6 @@ fn failed(error: JoinError) -> Failure {
         JoinError::Link(LinkError::Address(_)) => Failure::input(error.to_string()),
         _ => Failure::from(error),
     }
-}
-
-fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |e| Failure::failed(format!("cannot write `{}`: {e}", file.display()));
-    // A file that is there may be somebody else's to read.
-    let _ = std::fs::remove_file(file);
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
-    Ok(file.write_all(bytes)?)
 }
 
 const FAREWELL: Duration = Duration::from_millis(300);

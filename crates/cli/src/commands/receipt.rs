@@ -1,7 +1,5 @@
 //! `marque receipt`: what shows that an entry is in the log, and its check without a server.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,7 +14,7 @@ use super::verify::{Standing, Verdict, print, read_policy};
 use super::{Context, encoded};
 use crate::args::{ReceiptCommand, ReceiptGet, ReceiptVerify};
 use crate::failure::{Code, Failure, Result};
-use crate::files::{read, text};
+use crate::files::{read, text, write_private};
 use crate::output::Tone;
 
 pub async fn receipt(context: &Context<'_>, command: ReceiptCommand) -> Result<ExitCode> {
@@ -281,10 +279,5 @@ fn is_json(file: &Path) -> bool {
 }
 
 /// A receipt says what somebody did: it is for its owner first.
-fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
-    let open = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(file);
-    open.and_then(|mut out| out.write_all(bytes)).map_err(|e| Failure::failed(format!("cannot write `{}`: {e}", file.display())))
-}
-
 /// The first byte of a tagged `COSE_Sign1` (RFC 9052 §4.2).
 const COSE_SIGN1: u8 = 0xd2;

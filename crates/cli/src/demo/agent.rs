@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::link::{Link, mutual_tls};
-use super::{mcp, workload};
+use super::mcp;
 use crate::failure::Result;
+use crate::workload;
 
 /// What an agent can be told.
 #[derive(Deserialize)]

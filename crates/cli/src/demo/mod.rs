@@ -11,7 +11,6 @@ mod mcp;
 mod processes;
 mod story;
 mod tools;
-mod workload;
 
 use std::path::{Path, PathBuf};
 

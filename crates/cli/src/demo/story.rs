@@ -10,6 +10,7 @@ use super::processes::{Spoken, cli, executable, fresh_dir};
 use super::{ending, manifest};
 use crate::args::DemoArgs;
 use crate::failure::{Failure, Result};
+use crate::files::write_private;
 use crate::output::{Output, Tone};
 use crate::serve::Addresses;
 
@@ -99,7 +100,7 @@ impl Story<'_> {
         let own = std::env::current_exe()?;
         let key_file = self.dir.join("office.key");
         let key = random_key()?;
-        write_private(&key_file, &key)?;
+        write_private(&key_file, key.as_bytes())?;
         let mut tools = Command::new(&own);
         tools.args(["demo", "tools", "--dir"]).arg(self.dir.join("office")).arg("--key-file").arg(&key_file);
         let mut tools = Spoken::start("tool server", &mut tools, &self.dir.join("tools.log"))?;
@@ -348,11 +349,4 @@ fn random_key() -> Result<String> {
     let mut bytes = [0; 24];
     marque_engine::Env::system().entropy.fill(&mut bytes);
     Ok(hex::encode(bytes))
-}
-
-fn write_private(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-    Ok(file.write_all(text.as_bytes())?)
 }
