@@ -343,6 +343,22 @@ class Check {
       const found = await judged(given);
       need(found[name] === state && found.Inclusion === "holds", `${what}: ${found[name]}, inclusion ${found.Inclusion}`);
     }
+    await this.contents(made, [["p.tlog-proof", proof], ["entry", this.code.utf8(entry)]], { ...opening, value: `sha256:${this.code.hex(digest)}` });
+  }
+
+  /** A file is the content that an entry commits to, or it is said that nothing here is of it. */
+  async contents(made, evidence, opening) {
+    const openings = ["openings.json", this.code.utf8(JSON.stringify([opening]))];
+    const letters = [["letter", this.code.utf8("a purpose")], ["stranger", this.code.utf8("another purpose")]];
+    const result = await this.audit(new Map([...evidence, openings, ...letters]), this.code, made.policy);
+    const proof = result.subjects.find(({ kind }) => kind === "Proof");
+    const content = proof.verdicts.find(({ name }) => name === "Content");
+    need(proof.proven && content?.state === "holds" && content.text.includes("`letter` at /what/task/purpose"), `the letter: ${content?.text}`);
+    const others = result.subjects.filter(({ kind }) => kind === "File");
+    need(others.length === 1 && others[0].name === "stranger" && others[0].verdicts[0].state === "unchecked", "the stranger's letter");
+    const wrong = { ...opening, salt: opening.salt.replace("0", "1") };
+    const spoiled = await this.audit(new Map([...evidence, ["openings.json", this.code.utf8(JSON.stringify([wrong]))], ...letters]), this.code, made.policy);
+    need(spoiled.subjects.filter(({ kind }) => kind === "File").length === 2, "an opening that does not fit shows nothing");
   }
 
   /** An inclusion proof, made from the entries as RFC 6962 section 2.1.1 says. */
