@@ -29,6 +29,8 @@ mod input;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod launch;
+#[cfg(test)]
 mod liar;
 #[cfg(test)]
 mod load;
