@@ -1,6 +1,7 @@
 //! Events: everything that ever happened, in one closed list. An event is durable in the log, or it did not happen.
 
 mod body;
+mod kinds;
 
 pub use body::{AuthorityStep, Body};
 
