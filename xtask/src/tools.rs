@@ -124,6 +124,8 @@ pub fn e2e(workspace: &Workspace) -> Result<Cargo, String> {
     program("ip", "iproute2")?;
     program("git", "git")?;
     program("curl", "curl")?;
+    // The documentation's own commands.
+    program("python3", "python3")?;
     // Devices that keep keys: SoftHSM, and a TPM in software.
     program("softhsm2-util", "softhsm2")?;
     program("pkcs11-tool", "opensc")?;

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use marque_core::lease::CredentialClass;
 use marque_core::time::Timestamp;
 use marque_engine::{Engine, EngineError};
 use serde_json::{Value, json};
 
 use crate::oauth::{JWT, TokenError, TokenRequest, invalid};
+use crate::pem::pem;
 
 /// `urn:ietf:params:oauth:token-type:id_token` (RFC 8693 §3).
 pub const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
@@ -66,21 +65,6 @@ pub async fn exchange(engine: &Arc<Engine>, request: &TokenRequest) -> Result<Va
 /// How many seconds are left.
 fn left(engine: &Engine, until: Timestamp) -> i64 {
     until.seconds().saturating_sub(engine.now().seconds())
-}
-
-/// PEM (RFC 7468) of each.
-pub(crate) fn pem(label: &str, ders: &[Vec<u8>]) -> String {
-    let mut text = String::new();
-    for der in ders {
-        text.push_str(&format!("-----BEGIN {label}-----\n"));
-        let encoded = STANDARD.encode(der);
-        for line in encoded.as_bytes().chunks(64) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-        }
-        text.push_str(&format!("-----END {label}-----\n"));
-    }
-    text
 }
 
 fn refused(error: EngineError) -> TokenError {

@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod node;
 mod oauth;
 pub mod pb;
+mod pem;
 mod reflection;
 pub mod sds;
 mod serve;
@@ -31,4 +32,5 @@ pub mod workload;
 
 pub use authority::AnyAuthority;
 pub use oauth::{TokenError, exchange_of, router as oauth_router};
+pub use pem::pem;
 pub use serve::{Peer, bind_unix, http, peer_of, tcp_connections, unix_connections};

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::ci::pem;
 use crate::pb::sds::secret::Type;
 use crate::pb::sds::secret_discovery_service_server::{SecretDiscoveryService, SecretDiscoveryServiceServer};
 use crate::pb::sds::spiffe_cert_validator_config::TrustDomain;
@@ -24,6 +23,7 @@ use crate::pb::sds::{
     CertificateValidationContext, DataSource, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
     Secret, SpiffeCertValidatorConfig, TlsCertificate, TypedExtensionConfig, data_source,
 };
+use crate::pem::pem;
 use crate::serve::Peer;
 use crate::source::{Changes, Source};
 use crate::updates::{Updates, moved};

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use marque_server::pb::workload::X509svid;
+use marque_server::pem;
 use serde_json::json;
 
 use super::Context;
@@ -89,21 +88,6 @@ fn length(der: &[u8]) -> Option<usize> {
 
 fn unreadable() -> Failure {
     Failure::failed("the Workload API gave certificates that cannot be read")
-}
-
-/// PEM (RFC 7468) of each.
-fn pem(label: &str, ders: &[&[u8]]) -> String {
-    let mut text = String::new();
-    for der in ders {
-        text.push_str(&format!("-----BEGIN {label}-----\n"));
-        let encoded = zeroize::Zeroizing::new(STANDARD.encode(der));
-        for line in encoded.as_bytes().chunks(64) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-        }
-        text.push_str(&format!("-----END {label}-----\n"));
-    }
-    text
 }
 
 #[cfg(test)]
